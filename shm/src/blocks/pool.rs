@@ -1,0 +1,342 @@
+//! Blocks of all classes in a segment: what a process allocates from.
+//!
+//! One `Blocks` per process and segment: it counts what this process's threads hold together.
+
+use super::class::Class;
+use super::handle::{BlockHandle, BlockRef, HandleError};
+use super::holder::{Holder, HolderSet};
+use super::shape::{Limits, Shape};
+use super::shared::LocalHolds;
+use super::table::{BlockId, Region, Table};
+use super::word::BlockState;
+use crate::owner::OwnerId;
+use crate::segment::{OutOfSegment, Segment, ViewSlice};
+use crate::sync::AtomicU32;
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How many next larger classes are tried when the right one is full.
+const LARGER_CLASSES_TRIED: usize = 2;
+/// Blocks of at least this many bytes are given back to the kernel by [`Blocks::give_back`].
+const GIVEN_BACK_BYTES_MIN: u64 = 64 << 10;
+
+/// Why there is no block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AllocateError {
+    /// No class is that large.
+    #[error(
+        "{asked} bytes asked for, but the largest block has {largest} (send it in parts, or raise the limit)"
+    )]
+    TooLarge {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes of the largest block.
+        largest: u64,
+    },
+    /// All blocks of the class and of the next larger ones are in use.
+    #[error("{asked} bytes asked for, but all blocks of {class_bytes} bytes and the next larger are in use")]
+    Full {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes of a block of the class asked.
+        class_bytes: u64,
+    },
+    /// The owner is neither a worker nor the host.
+    #[error("{owner:?} cannot have blocks")]
+    NotAnOwner {
+        /// The owner given.
+        owner: OwnerId,
+    },
+}
+
+/// What a dead process had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Blocks that are free again.
+    pub blocks: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How much of a class is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassUsage {
+    /// Bytes of one block.
+    pub bytes: u64,
+    /// Blocks.
+    pub total: u32,
+    /// Free blocks, those never used among them. Stale as soon as it is read.
+    pub free: u32,
+}
+
+/// The block allocator of a segment, as one process sees it.
+#[derive(Debug)]
+pub struct Blocks {
+    segment: Arc<Segment>,
+    shape: Shape,
+    regions: ViewSlice<Region>,
+    words: ViewSlice<AtomicU32>,
+    holders: ViewSlice<HolderSet>,
+    local_holds: LocalHolds,
+}
+
+impl Blocks {
+    /// The blocks planned by `shape` in `segment`, whose bytes there are zero or were written by other `Blocks`.
+    ///
+    /// # Errors
+    /// [`OutOfSegment`] if the segment is too small for the shape.
+    pub fn new(segment: Arc<Segment>, shape: Shape) -> Result<Arc<Self>, OutOfSegment> {
+        if shape.end > segment.bytes() as u64 {
+            return Err(OutOfSegment { offset: shape.end, count: 0, each: 1, bytes: segment.bytes() });
+        }
+        let blocks = shape.blocks as usize;
+        Ok(Arc::new(Self {
+            regions: segment.view_slice(shape.start, Class::COUNT * Region::COUNT)?,
+            words: segment.view_slice(shape.words_offset, blocks)?,
+            holders: segment.view_slice(shape.holders_offset, blocks)?,
+            local_holds: LocalHolds::default(),
+            segment,
+            shape,
+        }))
+    }
+
+    /// Blocks in memory of this process only: for thread mode and tests.
+    ///
+    /// # Errors
+    /// What the kernel said of a mapping of that size.
+    pub fn private(limits: &Limits) -> Result<Arc<Self>, crate::segment::SegmentError> {
+        let (shape, end) = Shape::plan(0, limits);
+        let bytes = usize::try_from(end).unwrap_or(usize::MAX);
+        let segment = Segment::private(bytes)?;
+        // The segment was made to measure, so the views fit; a refusal is the kernel's way to say the same.
+        Self::new(segment, shape).map_err(|cause| crate::segment::SegmentError::Refused {
+            bytes: end,
+            cause: io::Error::other(cause),
+        })
+    }
+
+    /// The shape given at construction.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// A block for `bytes` bytes, detached: owned by `owner`, whom [`OwnedBlock::from_handle`] lets write it.
+    ///
+    /// Its bytes may hold what an earlier task of the same runtime wrote.
+    ///
+    /// [`OwnedBlock::from_handle`]: super::OwnedBlock::from_handle
+    ///
+    /// # Errors
+    /// [`AllocateError::TooLarge`] if no class is large enough, [`AllocateError::Full`] if no block is free.
+    pub fn allocate(&self, bytes: usize, owner: OwnerId) -> Result<BlockHandle, AllocateError> {
+        let (class, id, bytes) = self.claim(bytes, owner)?;
+        let handle = self.shape.handle(class, id, bytes);
+        let holder = Holder::of(owner).ok_or(AllocateError::NotAnOwner { owner })?;
+        // Cannot fail: only its holder moves a claimed block, and that is this call.
+        let detached = self.table(class).pass(id, BlockState::Claimed(holder), BlockState::Detached(holder));
+        debug_assert!(detached.is_ok());
+        Ok(handle)
+    }
+
+    /// A claimed block and the bytes in use.
+    #[inline]
+    pub(super) fn claim(&self, bytes: usize, owner: OwnerId) -> Result<(Class, BlockId, u32), AllocateError> {
+        let holder = Holder::of(owner).ok_or(AllocateError::NotAnOwner { owner })?;
+        let asked = bytes as u64;
+        let class = Class::holding(asked).filter(|class| class.bytes() <= self.shape.largest);
+        let (Some(class), Ok(in_use)) = (class, u32::try_from(bytes)) else {
+            return Err(AllocateError::TooLarge { asked, largest: self.shape.largest });
+        };
+        if let Some(id) = self.table(class).claim(holder) {
+            return Ok((class, id, in_use));
+        }
+        self.claim_larger(class, holder)
+            .map(|(class, id)| (class, id, in_use))
+            .ok_or(AllocateError::Full { asked, class_bytes: class.bytes() })
+    }
+
+    #[cold]
+    fn claim_larger(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
+        std::iter::successors(class.next(), |class| class.next())
+            .take(LARGER_CLASSES_TRIED)
+            .find_map(|class| self.table(class).claim(holder).map(|id| (class, id)))
+    }
+
+    /// Gives back a detached block that `owner` owns.
+    ///
+    /// # Errors
+    /// [`HandleError`], and nothing changes, if the handle is not that of such a block.
+    pub fn free(&self, handle: BlockHandle, owner: OwnerId) -> Result<(), HandleError> {
+        let holder = holder_of(owner)?;
+        let found = self.check(handle)?;
+        self.table(found.class)
+            .free(found.id, BlockState::Detached(holder))
+            .map_err(|stale| HandleError::stale(found.id, stale))
+    }
+
+    /// Hands a detached block from one owner to another: the new one calls it, or its heir.
+    ///
+    /// # Errors
+    /// [`HandleError`], and nothing changes, if the handle is not that of a detached block of `from`.
+    pub fn adopt(&self, handle: BlockHandle, from: OwnerId, to: OwnerId) -> Result<(), HandleError> {
+        self.pass(handle, BlockState::Detached(holder_of(from)?), BlockState::Detached(holder_of(to)?))
+            .map(drop)
+    }
+
+    pub(super) fn pass(
+        &self,
+        handle: BlockHandle,
+        from: BlockState,
+        to: BlockState,
+    ) -> Result<BlockRef, HandleError> {
+        let found = self.check(handle)?;
+        let passed = self.table(found.class).pass(found.id, from, to);
+        passed.map_err(|stale| HandleError::stale(found.id, stale))?;
+        Ok(found)
+    }
+
+    /// Believes a handle only as far as the tables agree: class, place, length, generation, in use.
+    ///
+    /// # Errors
+    /// [`HandleError`] with what does not fit. Nothing but the block's own word was read.
+    #[inline]
+    pub fn check(&self, handle: BlockHandle) -> Result<BlockRef, HandleError> {
+        let no_such_class = HandleError::NoSuchClass { class: handle.class_bits() };
+        let class = handle.class().ok_or(no_such_class)?;
+        let class_bytes = class.bytes();
+        let offset = handle.offset();
+        let index = self.shape.index(class, offset).ok_or(HandleError::OutOfPlace { offset, class_bytes })?;
+        let bytes = handle.bytes();
+        if u64::from(bytes) > class_bytes {
+            return Err(HandleError::TooLong { bytes: u64::from(bytes), class_bytes });
+        }
+        let generation = handle.generation();
+        let found = self.table(class).word(index);
+        let state = found.state();
+        if found.generation() != generation || matches!(state, BlockState::Free | BlockState::Corrupt) {
+            return Err(HandleError::Stale { generation, found });
+        }
+        Ok(BlockRef { class, id: BlockId { index, generation }, bytes, state })
+    }
+
+    /// Gives back everything that `dead` owned or held.
+    ///
+    /// Call it once the death is certain, after the handles it passed on were adopted, and before its number
+    /// names another process. Several may recover the same process at once.
+    pub fn recover(&self, dead: OwnerId) -> Recovered {
+        let Some(dead) = Holder::of(dead) else { return Recovered::default() };
+        let mut recovered = Recovered::default();
+        for class in self.classes() {
+            let blocks = self.table(class).recover(dead);
+            recovered.blocks += blocks;
+            recovered.bytes += u64::from(blocks) * class.bytes();
+        }
+        recovered
+    }
+
+    /// How much of each class is in use, smallest first; classes without blocks are left out.
+    #[must_use]
+    pub fn usage(&self) -> Vec<ClassUsage> {
+        self.classes().map(|class| self.class_usage(class)).collect()
+    }
+
+    fn class_usage(&self, class: Class) -> ClassUsage {
+        let total = self.shape.count(class);
+        let table = self.table(class);
+        let used: u32 = table.used().map(|index| u32::from(!table.word(index).is_free())).sum();
+        ClassUsage { bytes: class.bytes(), total, free: total - used }
+    }
+
+    /// Backs the tables, and `count` blocks that hold `bytes` each, with memory now: those that are allocated
+    /// first and reused most, spread over the regions in which processes allocate.
+    ///
+    /// # Errors
+    /// Out of memory, found here instead of as a SIGBUS at the first write.
+    pub fn populate(&self, bytes: u64, count: u32) -> io::Result<()> {
+        let tables_start = self.shape.start & !0xFFF;
+        self.populate_range(tables_start, self.shape.holders_offset - tables_start)?;
+        let Some(class) = Class::holding(bytes) else { return Ok(()) };
+        let regions: Vec<_> = self.table(class).regions().collect();
+        let each = (count as usize).div_ceil(regions.len().max(1));
+        for blocks in regions {
+            let first = u32::try_from(blocks.start).map_err(io::Error::other)?;
+            let bytes = blocks.len().min(each) as u64 * class.bytes();
+            let start = self.shape.offset(class, first);
+            self.populate_range(start & !0xFFF, bytes + (start & 0xFFF))?;
+        }
+        Ok(())
+    }
+
+    fn populate_range(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.segment.populate(offset, usize::try_from(bytes).map_err(io::Error::other)?)
+    }
+
+    /// Gives the memory of free blocks of 64 KiB and more back to the kernel; they read as zeroes afterwards.
+    ///
+    /// Each block is claimed by `owner` meanwhile. For a time of memory pressure: the next use of such a block
+    /// pays for its pages again. Does nothing on a private segment. Returns the bytes of the blocks.
+    ///
+    /// # Errors
+    /// What the kernel said; the blocks before the refused one were given back.
+    pub fn give_back(&self, owner: OwnerId) -> io::Result<u64> {
+        let holder = Holder::of(owner).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if self.segment.file().is_none() {
+            return Ok(0);
+        }
+        let large = self.classes().filter(|class| class.bytes() >= GIVEN_BACK_BYTES_MIN);
+        let mut bytes = 0;
+        for (class, index) in large.flat_map(|class| self.table(class).used().map(move |i| (class, i))) {
+            bytes += self.give_back_one(class, index, holder)?;
+        }
+        Ok(bytes)
+    }
+
+    fn give_back_one(&self, class: Class, index: u32, holder: Holder) -> io::Result<u64> {
+        let table = self.table(class);
+        let Some(id) = table.claim_at(index, holder) else { return Ok(0) };
+        crate::crash_point!("blocks.give_back.claimed");
+        let punched = self.punch(class, index);
+        let freed = table.free(id, BlockState::Claimed(holder));
+        debug_assert!(freed.is_ok(), "only its holder moves a claimed block");
+        punched.map(|()| class.bytes())
+    }
+
+    fn punch(&self, class: Class, index: u32) -> io::Result<()> {
+        let offset = usize::try_from(self.shape.offset(class, index)).map_err(io::Error::other)?;
+        let bytes = usize::try_from(class.bytes()).map_err(io::Error::other)?;
+        self.segment.mapping().give_back(offset, bytes)
+    }
+
+    #[inline]
+    pub(super) fn table(&self, class: Class) -> Table<'_> {
+        let shape = self.shape.class(class);
+        let blocks = shape.first as usize..(shape.first + shape.count) as usize;
+        let first_region = usize::from(class.index()) * Region::COUNT;
+        let regions = &self.regions[first_region..first_region + Region::COUNT];
+        Table::new(&self.words[blocks.clone()], &self.holders[blocks], regions)
+    }
+
+    /// Address of a block's first byte; `index` is below the class's count.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the shape's end was checked against the mapping's length"
+    )]
+    pub(super) fn first_byte(&self, class: Class, index: u32) -> *mut u8 {
+        self.segment.mapping().base().as_ptr().wrapping_add(self.shape.offset(class, index) as usize)
+    }
+
+    pub(super) fn local_holds(&self) -> &LocalHolds {
+        &self.local_holds
+    }
+
+    fn classes(&self) -> impl Iterator<Item = Class> {
+        Class::all().filter(|class| self.shape.count(*class) > 0)
+    }
+}
+
+pub(super) fn holder_of(owner: OwnerId) -> Result<Holder, HandleError> {
+    Holder::of(owner).ok_or(HandleError::NotAnOwner { owner })
+}

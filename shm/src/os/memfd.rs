@@ -1,0 +1,45 @@
+//! Memory without a name: a sealed memfd that vanishes with its last descriptor and mapping.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::io;
+
+/// Creates a memfd of `bytes` (sparse: a page costs memory when it is first touched) and seals its size.
+///
+/// A peer can neither shrink it, which would kill readers with SIGBUS, nor grow it past what was checked.
+///
+/// # Errors
+/// What the kernel said: no descriptors left, no memory, memfd refused by a policy.
+pub fn create(name: &str, bytes: u64) -> io::Result<OwnedFd> {
+    let fd = create_unsealed(name)?;
+    rustix::fs::ftruncate(&fd, bytes)?;
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
+fn create_unsealed(name: &str) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Ok(fd) => Ok(fd),
+        // Kernels before 6.3 do not know NOEXEC_SEAL.
+        Err(rustix::io::Errno::INVAL) => Ok(rustix::fs::memfd_create(name, flags)?),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The size of the file behind `fd` in bytes.
+///
+/// # Errors
+/// What the kernel said of the descriptor.
+pub fn bytes(fd: impl AsFd) -> io::Result<u64> {
+    let stat = rustix::fs::fstat(fd)?;
+    u64::try_from(stat.st_size).map_err(io::Error::other)
+}
+
+/// True if the file can no longer shrink under its readers.
+///
+/// # Errors
+/// What the kernel said: `fd` is not a memfd.
+pub fn is_sealed(fd: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::fs::fcntl_get_seals(fd)?.contains(SealFlags::SHRINK))
+}

@@ -1,0 +1,111 @@
+//! One mapping of shared bytes: base and length, unmapped on drop.
+//!
+//! Progress: mapping and unmapping are system calls; everything else is a field read.
+// UNSAFETY: mapping memory is a raw system call, and the result is a raw address.
+#![expect(unsafe_code, reason = "mmap, munmap and madvise take and return raw addresses")]
+
+use rustix::fd::AsFd;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::io;
+use std::ptr::NonNull;
+
+/// A readable and writable mapping that this value owns.
+#[derive(Debug)]
+pub struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is process-wide memory; who may touch which byte is settled by the views above it.
+unsafe impl Send for Mapping {}
+// SAFETY: `Mapping` itself only hands out its address and length.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `bytes` of `fd`, shared with every other mapping of it.
+    ///
+    /// # Errors
+    /// What the kernel said, for example that `RLIMIT_AS` leaves no room.
+    pub fn shared(fd: impl AsFd, bytes: usize) -> io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
+        let base =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0) }?;
+        Ok(Self { base: non_null(base)?, bytes })
+    }
+
+    /// Maps the first `bytes` of `fd` for reading only: what an observer of another program uses.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn shared_read_only(fd: impl AsFd, bytes: usize) -> io::Result<Self> {
+        // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
+        let base = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, fd, 0)
+        }?;
+        Ok(Self { base: non_null(base)?, bytes })
+    }
+
+    /// Maps `bytes` of fresh zeroed memory that only this process and its forks see.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn anonymous(bytes: usize) -> io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
+        let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) }?;
+        Ok(Self { base: non_null(base)?, bytes })
+    }
+
+    /// First byte of the mapping.
+    #[must_use]
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Asks the kernel to back `bytes` from `offset` now, so that the first write does not pay a page fault.
+    ///
+    /// # Errors
+    /// Out of memory or out of the memory limit: found here instead of as a SIGBUS later.
+    pub fn populate(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        self.advise(offset, bytes, Advice::LinuxPopulateWrite)
+    }
+
+    /// Gives the pages of the range back; they read as zero afterwards.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn give_back(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        self.advise(offset, bytes, Advice::LinuxRemove)
+    }
+
+    fn advise(&self, offset: usize, bytes: usize, advice: Advice) -> io::Result<()> {
+        let end = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
+        if end.is_none() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let start = self.base.as_ptr().wrapping_add(offset);
+        // SAFETY: the range lies in this mapping (checked above), and neither advice unmaps it.
+        unsafe { rustix::mm::madvise(start.cast(), bytes, advice) }?;
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by this value, and every view of it keeps the owner alive.
+        // An error here can only mean a wrong range, which the constructor excludes.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+fn non_null(base: *mut std::ffi::c_void) -> io::Result<NonNull<u8>> {
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+}

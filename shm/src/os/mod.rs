@@ -1,0 +1,8 @@
+//! The system calls of the shared storey, one noun per file. Nothing above `shm` repeats them.
+
+pub mod futex;
+pub mod memfd;
+pub mod mmap;
+#[cfg(feature = "crash-points")]
+pub mod process;
+pub mod ticks;

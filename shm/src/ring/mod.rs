@@ -1,0 +1,8 @@
+//! Rings: bounded circular queues in shared memory. `README.md` beside this file holds the protocols.
+
+pub mod spmc;
+pub mod spsc;
+
+mod consumer;
+mod elements;
+mod producer;
