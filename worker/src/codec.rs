@@ -1,0 +1,233 @@
+//! Codec: how inputs and results become bytes between processes of one build.
+//!
+//! bincode 1.3.3 with fixed-width integers, the fastest serde codec for small values, always bounded by the
+//! length of the bytes at hand. Top-level `Vec<u8>`, `String` and vectors of numbers are copied whole,
+//! because serde would move a `Vec<u8>` byte by byte.
+
+use bincode::Options;
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{self, Write};
+use thiserror::Error;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A value that can travel to another process.
+///
+/// Implemented for everything that serde can serialise and deserialise without borrowing.
+///
+/// ```
+/// fn travels<T: gorun_worker::codec::Portable>() {}
+/// travels::<(u64, String, Vec<Option<f64>>)>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to another process",
+    label = "this value would have to travel to a worker process",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it",
+    note = "pass an owned value instead of a reference, `Arc`'s content instead of an `Rc`, a path instead of an open `File`"
+)]
+pub trait Portable: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Portable for T {}
+
+/// A value could not become bytes, or bytes were not a value.
+#[derive(Debug, Error)]
+pub enum CodecError {
+    /// The value's own `Serialize` refused, or it does not fit where it was measured to fit.
+    #[error("encode the value: {0}")]
+    Encode(#[source] bincode::Error),
+    /// The bytes are not a value of this type.
+    #[error("decode {bytes} bytes: {cause}")]
+    Decode {
+        /// How many bytes there were.
+        bytes: usize,
+        /// What was wrong with them.
+        #[source]
+        cause: bincode::Error,
+    },
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().allow_trailing_bytes()
+}
+
+/// Bytes that `value` takes when encoded.
+///
+/// # Errors
+/// [`CodecError::Encode`] if its `Serialize` refuses.
+pub fn encoded_bytes<T: Portable>(value: &T) -> Result<u64, CodecError> {
+    if let Some(bytes) = whole::bytes_of(value) {
+        return Ok(bytes.len() as u64);
+    }
+    options().serialized_size(value).map_err(CodecError::Encode)
+}
+
+/// Encodes `value` into `place`; returns the bytes used. `Ok(None)` if it does not fit.
+///
+/// # Errors
+/// [`CodecError::Encode`] if its `Serialize` refuses.
+#[inline]
+pub fn encode<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<usize>, CodecError> {
+    if let Some(bytes) = whole::bytes_of(value) {
+        let Some(target) = place.get_mut(..bytes.len()) else { return Ok(None) };
+        target.copy_from_slice(bytes);
+        return Ok(Some(bytes.len()));
+    }
+    let mut cursor = Cursor { place, used: 0, overflowed: false };
+    match options().serialize_into(&mut cursor, value) {
+        Ok(()) => Ok(Some(cursor.used)),
+        Err(_) if cursor.overflowed => Ok(None),
+        Err(cause) => Err(CodecError::Encode(cause)),
+    }
+}
+
+/// Decodes a whole message.
+///
+/// # Errors
+/// [`CodecError::Decode`] if the bytes are not a `T`.
+#[inline]
+pub fn decode<T: Portable>(bytes: &[u8]) -> Result<T, CodecError> {
+    if let Some(value) = whole::from_bytes(bytes) {
+        return Ok(value);
+    }
+    let bounded = options().with_limit(bytes.len() as u64);
+    bounded.deserialize(bytes).map_err(|cause| CodecError::Decode { bytes: bytes.len(), cause })
+}
+
+/// Encodes one of several values that stand one behind the other, as in a range.
+///
+/// # Errors
+/// [`CodecError::Encode`] if its `Serialize` refuses.
+#[inline]
+pub fn encode_next<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<usize>, CodecError> {
+    let mut cursor = Cursor { place, used: 0, overflowed: false };
+    match options().serialize_into(&mut cursor, value) {
+        Ok(()) => Ok(Some(cursor.used)),
+        Err(_) if cursor.overflowed => Ok(None),
+        Err(cause) => Err(CodecError::Encode(cause)),
+    }
+}
+
+/// Decodes the next of several values and moves `bytes` behind it.
+///
+/// # Errors
+/// [`CodecError::Decode`] if the bytes do not begin with a `T`.
+#[inline]
+pub fn decode_next<T: Portable>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    let length = bytes.len();
+    let bounded = options().with_limit(length as u64);
+    bounded.deserialize_from(bytes).map_err(|cause| CodecError::Decode { bytes: length, cause })
+}
+
+/// Counts bytes instead of writing them.
+#[derive(Debug, Default)]
+pub(crate) struct Measure(usize);
+
+impl Measure {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0
+    }
+}
+
+impl Write for Measure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Measures what [`encode_next`] would write.
+pub(crate) fn measure_next<T: Portable>(value: &T, sink: &mut Measure) -> Result<(), CodecError> {
+    options().serialize_into(sink, value).map_err(CodecError::Encode)
+}
+
+/// A writer into a fixed place that remembers whether it ran over.
+struct Cursor<'a> {
+    place: &'a mut [u8],
+    used: usize,
+    overflowed: bool,
+}
+
+impl Write for Cursor<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.used + bytes.len();
+        let Some(target) = self.place.get_mut(self.used..end) else {
+            self.overflowed = true;
+            return Err(io::Error::from(io::ErrorKind::WriteZero));
+        };
+        target.copy_from_slice(bytes);
+        self.used = end;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Values that are copied whole. The type tests are on type identity and vanish at compile time.
+mod whole {
+    use super::{FromBytes, IntoBytes};
+    use castaway::cast;
+
+    macro_rules! numbers {
+        ($run:ident) => {
+            $run!(i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64)
+        };
+    }
+
+    #[inline]
+    pub(super) fn bytes_of<T: 'static>(value: &T) -> Option<&[u8]> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {
+                $(if let Ok(vector) = cast!(value, &Vec<$number>) { return Some(vector.as_bytes()); })*
+            };
+        }
+        numbers!(try_each);
+        if let Ok(vector) = cast!(value, &Vec<u8>) {
+            return Some(vector);
+        }
+        cast!(value, &String).ok().map(|text| text.as_bytes())
+    }
+
+    #[inline]
+    pub(super) fn from_bytes<T: 'static>(bytes: &[u8]) -> Option<T> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {
+                $(if is::<T, Vec<$number>>() { return cast!(numbers::<$number>(bytes)?, T).ok(); })*
+            };
+        }
+        numbers!(try_each);
+        if is::<T, Vec<u8>>() {
+            return cast!(bytes.to_vec(), T).ok();
+        }
+        if is::<T, String>() {
+            // Invalid UTF-8 falls through to serde, which reports it.
+            return cast!(String::from_utf8(bytes.to_vec()).ok()?, T).ok();
+        }
+        None
+    }
+
+    fn is<T: 'static, U: 'static>() -> bool {
+        std::any::TypeId::of::<T>() == std::any::TypeId::of::<U>()
+    }
+
+    fn numbers<N: FromBytes + IntoBytes>(bytes: &[u8]) -> Option<Vec<N>> {
+        let count = bytes.len() / size_of::<N>();
+        if count * size_of::<N>() != bytes.len() {
+            return None;
+        }
+        let mut vector = N::new_vec_zeroed(count).ok()?;
+        vector.as_mut_bytes().copy_from_slice(bytes);
+        Some(vector)
+    }
+}

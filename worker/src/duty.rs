@@ -1,0 +1,287 @@
+//! Duty: the one loop of a worker. Find a task, run it, spin a little, park.
+//!
+//! A duty belongs to one thread. It is re-entered when a task waits for tasks of its own and helps meanwhile,
+//! so its fields are cells and every method takes `&self`.
+
+use crate::call::Call;
+use crate::context;
+use crate::find::Finder;
+use crate::function;
+use crate::wire::commons::Commons;
+use crate::wire::control::{Command, Intent, SeatRecord, WorkerRecord};
+use crate::wire::ids::LaneId;
+use crate::wire::status::{MARK_IN_BLOCK, Status};
+use crate::{message, parcel};
+use gorun_shm::OwnerId;
+use gorun_shm::os::{futex, ticks};
+use gorun_shm::ring::spmc::Lane;
+use gorun_shm::ring::spsc::{self, RingHeader};
+use gorun_shm::segment::{View, ViewSlice};
+use gorun_shm::slots::{Completion, Descriptor, Word};
+use gorun_shm::sync::{AtomicU64, Ordering, spin_hint};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks at the own lane between two looks at everything.
+const SPIN_ROUND: u32 = 16;
+
+/// How often an otherwise idle worker looks whether the blocks of an unread result have arrived.
+const TRANSIT_SWEEP: Duration = Duration::from_millis(50);
+
+/// How many tasks ahead a slot is fetched.
+const AHEAD: u64 = 8;
+
+/// A worker's state while it serves.
+#[derive(Debug)]
+pub struct Duty {
+    commons: Arc<Commons>,
+    record: u16,
+    owner: OwnerId,
+    seat: Cell<Option<u16>>,
+    depth: Cell<usize>,
+    finder: Finder,
+    /// Made at the first notice; none if the ring was found corrupt.
+    notices: RefCell<Option<spsc::Producer<u64, NoticeMemory>>>,
+    /// How far the own lane was published when it was last looked at.
+    published: Cell<u64>,
+    /// When the last task ended, as the start of one that follows at once.
+    last_end: Cell<u64>,
+    /// Smoothed run time of a task in ticks.
+    task_ticks: Cell<u64>,
+}
+
+/// Where a worker's notice ring lies.
+type NoticeMemory = (View<RingHeader>, ViewSlice<AtomicU64>);
+
+/// Called when the worker takes a seat, to pin the thread.
+pub type OnSeat<'a> = &'a dyn Fn(u16, Option<u32>);
+
+impl Duty {
+    /// A duty for the worker that lives in `record`; none if there is no such record.
+    #[must_use]
+    pub fn new(commons: Arc<Commons>, record: u16) -> Option<Self> {
+        let owner = OwnerId::worker(record)?;
+        commons.workers.get(usize::from(record))?;
+        let finder = Finder::new(commons.nested_lane(record));
+        let (seat, depth, published, last_end, task_ticks) = Default::default();
+        let notices = commons.notices(record).and_then(|memory| spsc::Producer::attach(memory).ok());
+        let notices = RefCell::new(notices);
+        Some(Self { commons, record, owner, seat, depth, finder, notices, published, last_end, task_ticks })
+    }
+
+    /// Who this worker is in slots and blocks.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// The segment it serves.
+    #[must_use]
+    pub fn commons(&self) -> &Arc<Commons> {
+        &self.commons
+    }
+
+    /// The lane into which it publishes tasks of its own.
+    #[must_use]
+    pub fn nested_lane(&self) -> LaneId {
+        self.commons.nested_lane(self.record)
+    }
+
+    /// Serves until the host says stop.
+    ///
+    /// # Blocking
+    /// Until then.
+    pub fn serve(self: Rc<Self>, on_seat: OnSeat<'_>) {
+        let _bound = context::bind(Rc::clone(&self));
+        self.record().duty.begin();
+        let spin = self.commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the fork.
+        while self.record().command() == Command::Work {
+            if self.take_seat(on_seat).is_none() {
+                self.park_without_seat();
+            } else if !self.run_one() && !self.spin(spin) {
+                self.park();
+            }
+        }
+    }
+
+    /// Runs one task if there is one. What a waiting task does to help.
+    pub fn run_one(&self) -> bool {
+        let seat = self.seat.get();
+        let found = self.finder.find(&self.commons, seat, self.owner, |lane, position| {
+            self.record().duty.note_intent(self.depth.get(), lane.0, position);
+        });
+        let Some(found) = found else { return false };
+        self.wake_another_if_worth_it(found.lane);
+        if !found.stolen {
+            self.look_ahead(found.lane, found.position);
+        }
+        self.run(found.lane, found.position, found.descriptor);
+        if found.stolen {
+            self.with_seat(|seat| seat.steals.add(1));
+        }
+        true
+    }
+
+    /// Fetches the slot of a task that will be next soon, if it is known to be published: the producer would lose
+    /// the line in the middle of writing it otherwise. The tail is looked at now and then only.
+    #[inline]
+    fn look_ahead(&self, lane: LaneId, position: u64) {
+        if position + AHEAD < self.published.get() {
+            self.commons.lane(lane).slot(position + AHEAD).0.prepare();
+        } else if position.is_multiple_of(2 * AHEAD) {
+            self.published.set(self.commons.lane(lane).published());
+        }
+    }
+
+    fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) {
+        let depth = self.depth.get();
+        let start = if self.last_end.get() == 0 { ticks::now() } else { self.last_end.get() };
+        self.enter(depth + 1);
+        let parties = (self.owner, self.commons.producer(lane));
+        let mut call = Call::new(&self.commons, &self.record().duty, descriptor, parties, depth);
+        // User code runs in the shim outside of the user's function too: where values are decoded, encoded, dropped.
+        match context::contain(|| function::invoke(&mut call)) {
+            Ok(true) => {}
+            Ok(false) => call.end(Status::UnknownFunction),
+            Err(report) => call.panicked(&report),
+        }
+        let end = ticks::now();
+        let spent = end.wrapping_sub(start);
+        let (items, panics) = (call.items, call.panics);
+        let mut completion = call.completion;
+        completion.ticks = spent;
+        // Before the outcome is visible: whoever sees it may stop this process and read the books.
+        self.account(depth, spent, items, panics);
+        let flags = self.commons.lane(lane).finish(position, self.owner, &completion);
+        if flags != 0 {
+            self.tell(lane, position, flags, &completion);
+        }
+        self.enter(depth);
+        self.last_end.set(end);
+    }
+
+    fn enter(&self, depth: usize) {
+        self.depth.set(depth);
+        self.record().duty.set_depth(depth);
+    }
+
+    fn account(&self, depth: usize, spent: u64, items: u64, panics: u64) {
+        let smoothed = self.task_ticks.get();
+        self.task_ticks.set(smoothed - smoothed / 8 + spent / 8);
+        self.with_seat(|seat| {
+            seat.tasks.add(items);
+            seat.run_ticks.record(spent);
+            // The time of a nested task is part of its parent's.
+            if depth == 0 {
+                seat.busy_ticks.add(spent);
+            }
+            if panics > 0 {
+                seat.panics.add(panics);
+            }
+        });
+    }
+
+    /// Wakes or notifies whoever waits for the task.
+    #[cold]
+    fn tell(&self, lane: LaneId, position: u64, flags: u8, completion: &Completion) {
+        if flags & Word::UNWANTED != 0 && completion.marks & MARK_IN_BLOCK != 0 {
+            // The producer may have taken it over in this instant; then it frees it.
+            let handle = message::handle_of(completion.payload);
+            let _ = self.commons.blocks.free(handle, self.owner);
+        }
+        if flags & Word::SLEEPER != 0 {
+            let (slot, _) = self.commons.lane(lane).slot(position);
+            futex::wake(slot.futex(), u32::MAX >> 1);
+        }
+        if flags & Word::NOTICE != 0 {
+            let notice = Intent { lane: lane.0, position }.to_word();
+            let mut notices = self.notices.borrow_mut();
+            if notices.as_mut().is_none_or(|ring| ring.try_push(notice).is_err()) {
+                // The host then looks at every awaited task instead of the ring.
+                self.commons.host.notices_dropped.add_shared(1);
+            }
+            self.commons.host.bell.notify();
+        }
+    }
+
+    /// Tasks of this size are worth a wake-up for the next one in line.
+    fn wake_another_if_worth_it(&self, lane: LaneId) {
+        let spin = self.commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the fork.
+        if self.task_ticks.get() < spin.max(1) || !self.commons.lane(lane).has_ready() {
+            return;
+        }
+        let sleeper =
+            self.commons.workers.iter().find(|worker| worker.seat().is_some() && worker.bell.has_waiter());
+        if let Some(sleeper) = sleeper {
+            sleeper.bell.notify();
+        }
+    }
+
+    /// Looks for work for a while before sleeping; true if there seems to be some.
+    fn spin(&self, budget: u64) -> bool {
+        self.last_end.set(0);
+        let start = ticks::now();
+        let own = self.seat.get().map(|seat| self.commons.lane(LaneId(seat)));
+        loop {
+            // Mostly the own lane: a look at the others costs their cache lines, one at the clock 10 ns.
+            for _ in 0..SPIN_ROUND {
+                if own.is_some_and(Lane::has_ready) {
+                    return true;
+                }
+                spin_hint();
+            }
+            if self.any_ready() {
+                return true;
+            }
+            if ticks::now().wrapping_sub(start) >= budget {
+                return false;
+            }
+        }
+    }
+
+    fn park(&self) {
+        // What a result carries is held until its reader has it; a reader in no hurry is looked after now and then.
+        let look_again = parcel::sweep_transit().then_some(TRANSIT_SWEEP);
+        let armed = self.record().bell.arm();
+        if self.any_ready() || self.record().command() != Command::Work {
+            return self.record().bell.disarm();
+        }
+        self.with_seat(|seat| seat.parks.add(1));
+        self.record().bell.wait_until(armed, look_again);
+    }
+
+    fn park_without_seat(&self) {
+        let armed = self.record().bell.arm();
+        if self.record().seat().is_some() || self.record().command() != Command::Work {
+            return self.record().bell.disarm();
+        }
+        self.record().bell.wait_until(armed, None);
+    }
+
+    fn any_ready(&self) -> bool {
+        self.finder.any_ready(&self.commons, self.seat.get())
+    }
+
+    fn take_seat(&self, on_seat: OnSeat<'_>) -> Option<u16> {
+        if self.seat.get().is_none()
+            && let Some((seat, cpu)) = self.record().seat()
+            && usize::from(seat) < self.commons.seats.len()
+        {
+            on_seat(seat, cpu);
+            self.seat.set(Some(seat));
+        }
+        self.seat.get()
+    }
+
+    fn with_seat(&self, account: impl FnOnce(&SeatRecord)) {
+        if let Some(seat) = self.seat.get() {
+            account(&self.commons.seats[usize::from(seat)]);
+        }
+    }
+
+    fn record(&self) -> &WorkerRecord {
+        &self.commons.workers[usize::from(self.record)]
+    }
+}

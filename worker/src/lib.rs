@@ -1,0 +1,19 @@
+//! Everything inside a worker process, the zygote that forks it, and the words that host and workers share.
+//!
+//! A program that links this crate needs no call in main: see [`boot`].
+
+pub mod boot;
+pub mod call;
+pub mod codec;
+pub mod context;
+pub mod duty;
+pub mod exit;
+pub mod find;
+pub mod function;
+pub mod message;
+pub mod os;
+pub mod parcel;
+pub mod range;
+pub mod run;
+pub mod wire;
+pub mod zygote;

@@ -1,0 +1,401 @@
+//! Message: an encoded value on its way through a slot, in place or in a block, with the blocks it carries.
+//!
+//! ```text
+//! inline    payload words 0..4     the encoded bytes, at most 32
+//! block     payload words 0..2     handle of a block: encoded bytes,
+//!                                  then, with MARK_HANDLES: zeroes to a multiple of 8, 16 bytes per carried
+//!                                  block, and their count in the last 8 bytes
+//! ```
+//! The message block passes from sender to receiver, who frees it. Carried blocks are shared ones; the receiver
+//! holds them when it opens the message. Until then an input's are held by the sender's [`Sealed`], which lives
+//! until the task has ended, and a result's by the worker that made it, until the receiver has freed the
+//! message block (see `parcel`).
+
+use crate::codec::{self, CodecError, Portable};
+use crate::parcel;
+use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
+use gorun_shm::OwnerId;
+use gorun_shm::blocks::{AllocateError, BlockHandle, Blocks, HandleError, OwnedBlock, SharedBlock};
+use gorun_shm::slots::{INLINE_BYTES, INLINE_WORDS};
+use std::sync::Arc;
+use thiserror::Error;
+
+const HANDLE_BYTES: usize = size_of::<BlockHandle>();
+const COUNT_BYTES: usize = 8;
+
+/// Why a value could not be put into, or taken out of, a message.
+#[derive(Debug, Error)]
+pub enum SealError {
+    /// It is larger than the limit.
+    #[error("{bytes} bytes are over the limit of {limit}")]
+    TooLarge {
+        /// Its encoded size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// No block was free for it.
+    #[error("no shared memory for {bytes} bytes")]
+    NoMemory {
+        /// Its encoded size.
+        bytes: u64,
+        /// What the allocator said.
+        #[source]
+        cause: AllocateError,
+    },
+    /// It could not be encoded or decoded.
+    #[error(transparent)]
+    Codec(CodecError),
+    /// It carries a block of another runtime.
+    #[error("the value carries a block that belongs to another runtime; build it with this runtime")]
+    ForeignBlock,
+    /// A handle in the message names no block of the sender's.
+    #[error("the message names a block that its sender does not hold: {0}")]
+    Handle(#[source] HandleError),
+    /// The lengths in the message contradict each other.
+    #[error("the message's lengths contradict each other")]
+    Malformed,
+}
+
+/// A value ready for a slot, and everything that must live until it has arrived.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Words for the slot.
+    pub payload: [u64; INLINE_WORDS],
+    /// Encoded bytes, without the handles behind them.
+    pub bytes: u32,
+    /// [`MARK_IN_BLOCK`] and [`MARK_HANDLES`].
+    pub marks: u8,
+    /// The message block, if there is one.
+    pub block: Option<OwnedBlock>,
+    /// The blocks it carries.
+    pub parcels: Vec<SharedBlock>,
+}
+
+impl Sealed {
+    /// A message without bytes.
+    #[must_use]
+    #[inline]
+    pub fn empty() -> Self {
+        Self { payload: [0; INLINE_WORDS], bytes: 0, marks: 0, block: None, parcels: Vec::new() }
+    }
+
+    /// Lets the message go with a completion: the receiver will adopt its block and hold what it carries.
+    #[must_use]
+    #[inline]
+    pub fn hand_over_result(self) -> [u64; INLINE_WORDS] {
+        if let Some(block) = self.block {
+            let handle = block.into_handle();
+            parcel::leave_in_transit(handle, self.parcels);
+        }
+        self.payload
+    }
+
+    /// Lets the message go with a descriptor; what is returned must be kept until the task has ended.
+    #[must_use]
+    #[inline]
+    pub fn hand_over_input(self) -> InFlight {
+        InFlight { message: self.block.map(OwnedBlock::into_handle), parcels: self.parcels }
+    }
+}
+
+/// Encodes `value` into slot words if it fits and carries no block; `Ok(None)` if it needs a block.
+///
+/// # Errors
+/// [`SealError::Codec`] if its `Serialize` refuses.
+#[inline]
+pub fn seal_inline<T: Portable>(value: &T) -> Result<Option<([u64; INLINE_WORDS], u32)>, SealError> {
+    if size_of::<T>() == 0 {
+        // A value without size is worth no bytes either way, but its own `Serialize` may think otherwise.
+        let mut nothing = [];
+        if codec::encode(value, &mut nothing)? == Some(0) {
+            return Ok(Some(([0; INLINE_WORDS], 0)));
+        }
+    }
+    let mut inline = [0_u8; INLINE_BYTES];
+    let packing = parcel::Packing::begin();
+    let used = codec::encode(value, &mut inline)?.filter(|_| packing.is_empty());
+    Ok(used.map(|used| (words_of(&inline), truncate(used))))
+}
+
+/// Encodes `value` in place if it fits and carries no block, otherwise into a block of its own.
+///
+/// # Errors
+/// [`SealError`]; nothing stays allocated.
+#[inline]
+pub fn seal<T: Portable>(
+    value: &T,
+    blocks: &Arc<Blocks>,
+    owner: OwnerId,
+    limit: u64,
+) -> Result<Sealed, SealError> {
+    match seal_inline(value)? {
+        Some((payload, bytes)) => Ok(Sealed { payload, bytes, ..Sealed::empty() }),
+        None => seal_in_block(value, blocks, owner, limit),
+    }
+}
+
+/// Decodes a message that lies in slot words.
+///
+/// # Errors
+/// [`CodecError::Decode`] if the bytes are not a `T`, or are said to be more than fit.
+#[inline]
+pub fn open_inline<T: Portable>(payload: [u64; INLINE_WORDS], bytes: u32) -> Result<T, SealError> {
+    let inline = bytes_of(payload);
+    let bytes = inline.get(..bytes as usize).ok_or(SealError::Malformed)?;
+    Ok(codec::decode(bytes)?)
+}
+
+/// Encodes `value` into a block of its own, whatever its size.
+///
+/// # Errors
+/// [`SealError`]; nothing stays allocated.
+#[cold]
+pub fn seal_in_block<T: Portable>(
+    value: &T,
+    blocks: &Arc<Blocks>,
+    owner: OwnerId,
+    limit: u64,
+) -> Result<Sealed, SealError> {
+    let packing = parcel::Packing::begin();
+    let encoded = codec::encoded_bytes(value)?;
+    if encoded > limit.min(u64::from(u32::MAX)) {
+        return Err(SealError::TooLarge { bytes: encoded, limit });
+    }
+    let handles_at = usize::try_from(encoded).map_err(|_| SealError::Malformed)?.next_multiple_of(8);
+    let carried = packing.count();
+    let tail = handles_bytes(carried);
+    packing.clear();
+    let no_memory = |cause| SealError::NoMemory { bytes: encoded, cause };
+    let mut block = OwnedBlock::allocate(blocks, handles_at + tail, owner).map_err(no_memory)?;
+    let used = codec::encode(value, &mut block.as_mut_slice()[..handles_at])?.ok_or(SealError::Malformed)?;
+    let parcels = packing.finish();
+    if parcels.len() != carried {
+        return Err(SealError::Malformed);
+    }
+    finish_block(block, used, parcels, blocks)
+}
+
+/// Bytes behind the encoded ones for this many carried blocks.
+#[inline]
+pub(crate) fn handles_bytes(carried: usize) -> usize {
+    if carried == 0 { 0 } else { carried * HANDLE_BYTES + COUNT_BYTES }
+}
+
+/// Ends a block whose first `used` bytes are encoded already.
+#[inline]
+pub(crate) fn finish_block(
+    mut block: OwnedBlock,
+    used: usize,
+    parcels: Vec<SharedBlock>,
+    blocks: &Arc<Blocks>,
+) -> Result<Sealed, SealError> {
+    let handles_at = used.next_multiple_of(8);
+    let tail = handles_bytes(parcels.len());
+    let mut marks = MARK_IN_BLOCK;
+    let end = if tail == 0 { used } else { handles_at + tail };
+    block.set_bytes(end).map_err(SealError::Handle)?;
+    if tail > 0 {
+        marks |= MARK_HANDLES;
+        write_handles(&parcels, blocks, &mut block.as_mut_slice()[handles_at..end])?;
+    }
+    let payload = payload_of(block.handle());
+    Ok(Sealed { payload, bytes: truncate(used), marks, block: Some(block), parcels })
+}
+
+/// A message that came back, to be sent once more. What it carries lies in the block as before.
+#[must_use]
+#[inline]
+pub fn reseal(block: OwnedBlock, bytes: u32, parcels: Vec<SharedBlock>) -> Sealed {
+    let handles = if parcels.is_empty() { 0 } else { MARK_HANDLES };
+    let payload = payload_of(block.handle());
+    Sealed { payload, bytes, marks: MARK_IN_BLOCK | handles, block: Some(block), parcels }
+}
+
+#[inline]
+fn write_handles(parcels: &[SharedBlock], blocks: &Arc<Blocks>, place: &mut [u8]) -> Result<(), SealError> {
+    let (handles, count) = place.split_at_mut(parcels.len() * HANDLE_BYTES);
+    count.copy_from_slice(&(parcels.len() as u64).to_ne_bytes());
+    for (parcel, place) in parcels.iter().zip(handles.chunks_exact_mut(HANDLE_BYTES)) {
+        if !Arc::ptr_eq(parcel.blocks(), blocks) {
+            return Err(SealError::ForeignBlock);
+        }
+        let [low, high] = parcel.handle().words();
+        place[..8].copy_from_slice(&low.to_ne_bytes());
+        place[8..].copy_from_slice(&high.to_ne_bytes());
+    }
+    Ok(())
+}
+
+/// What a sender keeps of an input until the task has ended.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    /// The message block, passed to whoever runs the task.
+    pub message: Option<BlockHandle>,
+    /// The blocks it carries, held meanwhile.
+    pub parcels: Vec<SharedBlock>,
+}
+
+impl InFlight {
+    /// True if nothing needs to be kept.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_none() && self.parcels.is_empty()
+    }
+}
+
+/// A message at its destination.
+#[derive(Debug)]
+pub struct Arrival {
+    inline: [u8; INLINE_BYTES],
+    block: Option<OwnedBlock>,
+    bytes: usize,
+    parcels: Vec<SharedBlock>,
+}
+
+impl Arrival {
+    /// The encoded bytes.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.block {
+            Some(block) => &block.as_slice()[..self.bytes],
+            None => &self.inline[..self.bytes],
+        }
+    }
+
+    /// Takes the message block out, to be passed back.
+    #[inline]
+    pub fn take_block(&mut self) -> Option<OwnedBlock> {
+        self.block.take()
+    }
+
+    /// Takes the carried blocks out, for a reader that decodes piece by piece.
+    #[inline]
+    pub fn unpack(&mut self) -> parcel::Unpacking {
+        parcel::Unpacking::begin(std::mem::take(&mut self.parcels))
+    }
+
+    /// Decodes the whole message.
+    ///
+    /// # Errors
+    /// [`CodecError::Decode`]; carried blocks are freed then.
+    #[inline]
+    pub fn decode<T: Portable>(mut self) -> Result<T, CodecError> {
+        if self.parcels.is_empty() {
+            return codec::decode(self.bytes());
+        }
+        let _unpacking = self.unpack();
+        codec::decode(self.bytes())
+    }
+}
+
+/// Opens a message that `sender` sealed for `receiver`; its block is adopted, carried blocks are held.
+///
+/// The words come from another process: everything is checked before it is used.
+///
+/// # Errors
+/// [`SealError::Handle`] or [`SealError::Malformed`] if the words make no sense.
+#[inline]
+pub fn open(
+    blocks: &Arc<Blocks>,
+    sender: OwnerId,
+    receiver: OwnerId,
+    payload: [u64; INLINE_WORDS],
+    bytes: u32,
+    marks: u8,
+) -> Result<Arrival, SealError> {
+    let bytes = bytes as usize;
+    if marks & MARK_IN_BLOCK == 0 {
+        if bytes > INLINE_BYTES {
+            return Err(SealError::Malformed);
+        }
+        return Ok(Arrival { inline: bytes_of(payload), block: None, bytes, parcels: Vec::new() });
+    }
+    open_block(blocks, sender, receiver, handle_of(payload), bytes, marks)
+}
+
+#[inline]
+fn open_block(
+    blocks: &Arc<Blocks>,
+    sender: OwnerId,
+    receiver: OwnerId,
+    handle: BlockHandle,
+    bytes: usize,
+    marks: u8,
+) -> Result<Arrival, SealError> {
+    // The bytes are looked at before they are adopted only through this value, which nobody else has yet: a
+    // sender that detached the block does not touch it again.
+    let block = OwnedBlock::adopt(blocks, handle, sender, receiver)
+        // A sender that died has left it to us.
+        .or_else(|stale| OwnedBlock::from_handle(blocks, handle, receiver).map_err(|_| stale))
+        .map_err(SealError::Handle)?;
+    if bytes > block.as_slice().len() {
+        return Err(SealError::Malformed);
+    }
+    let mut parcels = Vec::new();
+    if marks & MARK_HANDLES != 0 {
+        for handle in read_handles(block.as_slice(), bytes)? {
+            parcels.push(SharedBlock::hold(blocks, handle, receiver).map_err(SealError::Handle)?);
+        }
+    }
+    Ok(Arrival { inline: [0; INLINE_BYTES], block: Some(block), bytes, parcels })
+}
+
+#[inline]
+fn read_handles(block: &[u8], encoded: usize) -> Result<Vec<BlockHandle>, SealError> {
+    let table = block.get(encoded.next_multiple_of(8)..).ok_or(SealError::Malformed)?;
+    let (handles, count) =
+        table.split_at_checked(table.len().wrapping_sub(COUNT_BYTES)).ok_or(SealError::Malformed)?;
+    let count: [u8; COUNT_BYTES] = count.try_into().map_err(|_| SealError::Malformed)?;
+    if handles.len() % HANDLE_BYTES != 0 || u64::from_ne_bytes(count) != (handles.len() / HANDLE_BYTES) as u64
+    {
+        return Err(SealError::Malformed);
+    }
+    Ok(handles
+        .chunks_exact(HANDLE_BYTES)
+        .map(|bytes| BlockHandle::from_words([word(bytes, 0), word(bytes, 8)]))
+        .collect())
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map_or(0, u64::from_ne_bytes)
+}
+
+/// Payload words that name a block.
+#[must_use]
+#[inline]
+pub fn payload_of(handle: BlockHandle) -> [u64; INLINE_WORDS] {
+    let [low, high] = handle.words();
+    [low, high, 0, 0]
+}
+
+/// The block that payload words name; not checked yet.
+#[must_use]
+#[inline]
+pub fn handle_of(payload: [u64; INLINE_WORDS]) -> BlockHandle {
+    BlockHandle::from_words([payload[0], payload[1]])
+}
+
+#[inline]
+fn words_of(bytes: &[u8; INLINE_BYTES]) -> [u64; INLINE_WORDS] {
+    std::array::from_fn(|index| word(bytes, index * 8))
+}
+
+#[inline]
+fn bytes_of(words: [u64; INLINE_WORDS]) -> [u8; INLINE_BYTES] {
+    let mut bytes = [0; INLINE_BYTES];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "callers checked against the limit of 32 bits")]
+#[inline]
+fn truncate(bytes: usize) -> u32 {
+    debug_assert!(u32::try_from(bytes).is_ok());
+    bytes as u32
+}

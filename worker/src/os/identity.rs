@@ -1,0 +1,61 @@
+//! What the process shows of itself to others: its name, its standard input.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use std::ffi::CString;
+use std::io;
+
+/// Sets the name that process listings show, at most 15 bytes.
+pub fn set_name(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // A name is a courtesy; a kernel that refuses costs nothing.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// Moves standard input to a descriptor of its own and puts `/dev/null` in its place.
+///
+/// # Errors
+/// What the kernel said.
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    let moved = rustix::io::fcntl_dupfd_cloexec(stdin.as_fd(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty())?;
+    rustix::stdio::dup2_stdin(null)?;
+    Ok(moved)
+}
+
+/// A descriptor that reads as empty and forgets what is written.
+///
+/// # Errors
+/// What the kernel said.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// True if standard input is a socket, as a zygote's is.
+#[must_use]
+pub fn stdin_is_socket() -> bool {
+    rustix::fs::fstat(io::stdin().as_fd())
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket)
+}
+
+/// The id of this process.
+#[must_use]
+pub fn pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// A number nobody can guess.
+///
+/// # Errors
+/// What the kernel said.
+pub fn random_token() -> io::Result<u128> {
+    let mut bytes = [0_u8; 16];
+    let mut filled = 0;
+    let source = rustix::fs::open("/dev/urandom", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    while filled < bytes.len() {
+        filled += rustix::io::read(&source, &mut bytes[filled..])?;
+    }
+    Ok(u128::from_ne_bytes(bytes))
+}

@@ -1,0 +1,14 @@
+//! System calls of processes: the only place of this crate that names libc, nix or rustix.
+
+pub mod allocator;
+pub mod children;
+pub mod death_word;
+pub mod fork;
+pub mod identity;
+pub mod lease;
+pub mod modules;
+pub mod pidfd;
+pub mod pin;
+pub mod poll;
+pub mod signals;
+pub mod socket;

@@ -1,0 +1,159 @@
+//! Parcel: a shared block on its way inside a message, as a number in the encoded bytes and a handle behind them.
+//!
+//! serde sees one value at a time and knows nothing of messages, so the blocks that a value carries are
+//! collected beside it, per thread: `Packing` while a message is encoded, `Unpacking` while it is decoded.
+
+use gorun_shm::blocks::{BlockHandle, BlockState, SharedBlock};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    /// True while a message is being encoded.
+    static IS_PACKING: Cell<bool> = const { Cell::new(false) };
+    /// How many blocks the message carries beside those in `PACKING`.
+    static PACKED_BEFORE: Cell<usize> = const { Cell::new(0) };
+    /// What is being packed.
+    static PACKING: RefCell<Vec<SharedBlock>> = const { RefCell::new(Vec::new()) };
+    static UNPACKING: RefCell<Option<Vec<SharedBlock>>> = const { RefCell::new(None) };
+    static IN_TRANSIT: RefCell<Vec<Transit>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Collects the blocks that a value being encoded carries; ends on drop.
+#[derive(Debug)]
+pub(crate) struct Packing(());
+
+impl Packing {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        Self::begin_after(0)
+    }
+
+    /// For one of several values of a message that carries `count` blocks already.
+    #[inline]
+    pub(crate) fn begin_after(count: usize) -> Self {
+        IS_PACKING.with(|packing| packing.set(true));
+        PACKED_BEFORE.with(|before| before.set(count));
+        Self(())
+    }
+
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        PACKING.with(|place| place.borrow().len())
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self) {
+        if !self.is_empty() {
+            // Dropped after the borrow ends: the last hold of a block may be among them.
+            let forgotten = PACKING.with(RefCell::take);
+            drop(forgotten);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn finish(self) -> Vec<SharedBlock> {
+        PACKING.with(|place| if place.borrow().is_empty() { Vec::new() } else { place.take() })
+    }
+}
+
+impl Drop for Packing {
+    #[inline]
+    fn drop(&mut self) {
+        IS_PACKING.with(|packing| packing.set(false));
+        self.clear();
+    }
+}
+
+/// Offers the blocks that a message carries to the values being decoded; ends on drop.
+#[derive(Debug)]
+pub struct Unpacking(());
+
+impl Unpacking {
+    #[inline]
+    pub(crate) fn begin(parcels: Vec<SharedBlock>) -> Self {
+        UNPACKING.with(|place| place.replace(Some(parcels)));
+        Self(())
+    }
+}
+
+impl Drop for Unpacking {
+    #[inline]
+    fn drop(&mut self) {
+        UNPACKING.with(RefCell::take);
+    }
+}
+
+/// A shared block as a serde value: only inside gorun's own messages.
+#[derive(Debug, Clone)]
+pub struct Parcel(pub SharedBlock);
+
+impl Serialize for Parcel {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = PACKING.with(|place| {
+            if !IS_PACKING.with(Cell::get) {
+                return None;
+            }
+            let mut parcels = place.borrow_mut();
+            parcels.push(self.0.clone());
+            u32::try_from(PACKED_BEFORE.with(Cell::get) + parcels.len() - 1).ok()
+        });
+        let number = number.ok_or_else(|| {
+            S::Error::custom("a shared block travels only in tasks, results and channels of its runtime")
+        })?;
+        serializer.serialize_u32(number)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parcel {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let parcel = UNPACKING.with(|place| place.borrow().as_ref()?.get(number as usize).cloned());
+        parcel.map(Self).ok_or_else(|| D::Error::custom("the message carries no block of this number"))
+    }
+}
+
+/// Blocks of a result that its receiver may not hold yet.
+#[derive(Debug)]
+struct Transit {
+    message: BlockHandle,
+    parcels: Vec<SharedBlock>,
+}
+
+/// Keeps `parcels` held by this thread until the message block has been freed by its receiver.
+#[inline]
+pub(crate) fn leave_in_transit(message: BlockHandle, parcels: Vec<SharedBlock>) {
+    if parcels.is_empty() {
+        return;
+    }
+    IN_TRANSIT.with(|transits| {
+        let mut transits = transits.borrow_mut();
+        transits.retain(|transit| !has_arrived(transit));
+        transits.push(Transit { message, parcels });
+    });
+}
+
+/// Lets go of what has arrived; true if something has not. An idle worker calls this before it sleeps.
+pub(crate) fn sweep_transit() -> bool {
+    IN_TRANSIT.with(|transits| {
+        let Ok(mut transits) = transits.try_borrow_mut() else { return true };
+        transits.retain(|transit| !has_arrived(transit));
+        !transits.is_empty()
+    })
+}
+
+fn has_arrived(transit: &Transit) -> bool {
+    let Some(parcel) = transit.parcels.first() else { return true };
+    // The receiver holds what the message carries before it frees the message block, and not before it has
+    // adopted it: so only another life of the block, or none, is proof.
+    let found = parcel.blocks().check(transit.message);
+    !found.is_ok_and(|block| matches!(block.state, BlockState::Detached(_) | BlockState::Claimed(_)))
+}

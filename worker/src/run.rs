@@ -1,0 +1,215 @@
+//! Run: the typed shims, one per shape of function. Their addresses travel beside the user's function.
+//!
+//! A range is many calls of one function in one slot: results are appended one behind the other, each with a
+//! tag, and the progress is noted before and after each item, so that a death costs exactly the item that ran.
+
+use crate::call::{Call, append_item};
+use crate::codec::{self, Portable};
+use crate::context::contain;
+use crate::function;
+use crate::message::{self, SealError, Sealed};
+use crate::parcel;
+use crate::range::next_item;
+use crate::wire::control::RangeProgress;
+use crate::wire::status::{PanicReport, Status};
+use gorun_shm::blocks::{BlockHandle, OwnedBlock};
+
+/// Tag of an item that finished.
+pub const ITEM_FINISHED: u8 = 0;
+/// Tag of an item that panicked; its value is a [`PanicReport`].
+pub const ITEM_PANICKED: u8 = 1;
+/// Bytes before the items of a range's input: how many there are, and how many to skip, 8 bytes each.
+pub const RANGE_PREFIX_BYTES: usize = 16;
+
+/// Shim of `fn() -> R`.
+pub fn run_thunk<R: Portable>(call: &mut Call<'_>) {
+    let descriptor = call.descriptor;
+    let Some(thunk) = function::thunk::<R>(&descriptor) else { return call.end(Status::UnknownFunction) };
+    match contain(thunk) {
+        Ok(value) => call.reply(&value),
+        Err(report) => call.panicked(&report),
+    }
+}
+
+/// Shim of `fn(A) -> R`.
+pub fn run_function<A: Portable, R: Portable>(call: &mut Call<'_>) {
+    let descriptor = call.descriptor;
+    let Some(user) = function::typed::<A, R>(&descriptor) else { return call.end(Status::UnknownFunction) };
+    let Some(input) = call.take_input::<A>() else { return };
+    match contain(|| user(input)) {
+        Ok(value) => call.reply(&value),
+        Err(report) => call.panicked(&report),
+    }
+}
+
+/// Shim of `fn(A) -> R` over a range of items.
+pub fn run_range<A: Portable, R: Portable>(call: &mut Call<'_>) {
+    let descriptor = call.descriptor;
+    call.items = 0;
+    let Some(user) = function::typed::<A, R>(&descriptor) else { return call.end(Status::UnknownFunction) };
+    let [_, _, low, high] = descriptor.payload;
+    let output = BlockHandle::from_words([low, high]);
+    let output = OwnedBlock::adopt(&call.commons.blocks, output, call.sender, call.owner);
+    let (Ok(mut arrival), Ok(mut output)) = (call.input(), output) else {
+        return call.end(Status::InputUndecodable);
+    };
+    {
+        let _unpacking = arrival.unpack();
+        let mut bytes = arrival.bytes();
+        let Some((count, skip)) = read_prefix(&mut bytes) else { return call.end(Status::InputUndecodable) };
+        let mut range = Range {
+            call,
+            output: output.as_mut_slice(),
+            count,
+            done: 0,
+            written: 0,
+            last_tag: ITEM_FINISHED,
+        };
+        range.run(user, bytes, skip);
+    }
+    // Both blocks go back: the results lie in one, and what is left to do in the other.
+    output.give_back(call.sender);
+    if let Some(input) = arrival.take_block() {
+        input.give_back(call.sender);
+    }
+}
+
+struct Range<'c, 'a, 'o> {
+    call: &'c mut Call<'a>,
+    output: &'o mut [u8],
+    count: u32,
+    /// Items behind us, skipped ones included.
+    done: u32,
+    written: usize,
+    /// Tag of the item whose result lies in a message of its own.
+    last_tag: u8,
+}
+
+impl Range<'_, '_, '_> {
+    fn run<A: Portable, R: Portable>(&mut self, user: fn(A) -> R, mut bytes: &[u8], skip: u32) {
+        while self.done < self.count {
+            let Some(item) = next_item(&mut bytes) else { return self.end(Status::InputUndecodable, None) };
+            if self.done < skip {
+                self.done += 1;
+                continue;
+            }
+            self.note(1);
+            let outcome = contain(|| self.run_item::<A, R>(user, item));
+            let last = outcome.unwrap_or_else(|report| {
+                self.call.panics += 1;
+                self.append::<PanicReport>(ITEM_PANICKED, &report)
+            });
+            self.call.items += 1;
+            self.done += 1;
+            match last {
+                Ok(None) => {}
+                Ok(Some(sealed)) => {
+                    self.end(Status::RangePartial, Some(sealed));
+                    return self.call.completion.marks |= last_is(self.last_tag);
+                }
+                Err(error) => {
+                    self.end(Status::RangePartial, None);
+                    // The last item's value could not travel; the status of that is told in its place.
+                    self.call.completion.payload[2] = bytes_of(&error);
+                    return self.call.completion.marks |= last_refused_as(&error);
+                }
+            }
+        }
+        self.note(0);
+        self.end(Status::Finished, None);
+    }
+
+    #[inline]
+    fn run_item<A: Portable, R: Portable>(
+        &mut self,
+        user: fn(A) -> R,
+        mut item: &[u8],
+    ) -> Result<Option<Sealed>, SealError> {
+        match codec::decode_next::<A>(&mut item) {
+            Ok(input) => self.append(ITEM_FINISHED, &user(input)),
+            Err(_) => Err(SealError::Malformed),
+        }
+    }
+
+    /// Puts a result behind the others, or, if it does not fit or carries blocks, into a message of its own.
+    #[inline]
+    fn append<T: Portable>(&mut self, tag: u8, value: &T) -> Result<Option<Sealed>, SealError> {
+        let packing = parcel::Packing::begin();
+        if let Some(used) = append_item(tag, value, self.output, self.written)?
+            && packing.is_empty()
+        {
+            self.written = used;
+            return Ok(None);
+        }
+        drop(packing);
+        let limit = self.call.commons.map.shape.block_bytes_max;
+        self.last_tag = tag;
+        message::seal_in_block(value, &self.call.commons.blocks, self.call.owner, limit).map(Some)
+    }
+
+    #[inline]
+    fn note(&self, started: u32) {
+        let finished = self.done;
+        let bytes = self.written as u64;
+        self.call.note_progress(RangeProgress { started: finished + started, finished, bytes });
+    }
+
+    fn end(&mut self, status: Status, last: Option<Sealed>) {
+        self.call.end_range(status, self.done, self.written as u64, last);
+    }
+}
+
+/// What became of the last item of a partial range, whose result is not among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastItem {
+    /// Its result lies in a message of its own.
+    Finished,
+    /// Its panic report lies in a message of its own.
+    Panicked,
+    /// Its result could not travel.
+    Refused(Status),
+}
+
+const LAST_SHIFT: u32 = 4;
+
+fn last_is(tag: u8) -> u8 {
+    if tag == ITEM_PANICKED { (Status::Panicked as u8) << LAST_SHIFT } else { 0 }
+}
+
+fn last_refused_as(error: &SealError) -> u8 {
+    let status = match error {
+        SealError::TooLarge { .. } => Status::ResultTooLarge,
+        SealError::NoMemory { .. } => Status::NoMemory,
+        SealError::Malformed => Status::InputUndecodable,
+        _ => Status::ResultUnencodable,
+    };
+    (status as u8) << LAST_SHIFT
+}
+
+/// Bytes that could not travel, for the error.
+fn bytes_of(error: &SealError) -> u64 {
+    match error {
+        SealError::TooLarge { bytes, .. } | SealError::NoMemory { bytes, .. } => *bytes,
+        _ => 0,
+    }
+}
+
+/// Reads from the marks of a [`Status::RangePartial`] completion what became of its last item.
+#[must_use]
+pub fn last_item(marks: u8) -> LastItem {
+    match Status::from_byte(marks >> LAST_SHIFT) {
+        Some(Status::Finished) => LastItem::Finished,
+        Some(Status::Panicked) => LastItem::Panicked,
+        Some(status) => LastItem::Refused(status),
+        None => LastItem::Refused(Status::ResultUnencodable),
+    }
+}
+
+fn read_prefix(bytes: &mut &[u8]) -> Option<(u32, u32)> {
+    let (count, rest) = bytes.split_first_chunk::<8>()?;
+    let (skip, rest) = rest.split_first_chunk::<8>()?;
+    *bytes = rest;
+    let count = u32::try_from(u64::from_ne_bytes(*count)).ok()?;
+    let skip = u32::try_from(u64::from_ne_bytes(*skip)).ok()?;
+    Some((count, skip))
+}

@@ -1,0 +1,331 @@
+//! Records in the segment: what host and workers tell each other beside tasks.
+
+use gorun_macros::Shared;
+use gorun_shm::counters::Counter;
+use gorun_shm::doorbell::Doorbell;
+use gorun_shm::histogram::Histogram;
+use gorun_shm::seqlock::SeqLock;
+use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// How many tasks inside one another a record has places for. Deeper ones share the last place, and a recoverer
+/// then looks at every task instead.
+pub const DEPTH_MAX: usize = 64;
+
+/// Seat number in [`WorkerRecord::seat`] that means "spare: no seat yet".
+pub const NO_SEAT: u32 = u32::MAX;
+
+/// What the host wants of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Take a seat, or wait for one.
+    Work,
+    /// Finish the running task and leave.
+    Stop,
+}
+
+/// One process's record. It is reused only after the death of its last worker was confirmed.
+#[repr(C, align(128))]
+#[derive(Debug, Default, Shared)]
+pub struct WorkerRecord {
+    /// Rung when there may be work, a seat or a command.
+    pub bell: Doorbell,
+    /// [`Command`] as a number. Written by the host, read by the worker when its bell rings and between tasks.
+    command: AtomicU32,
+    /// Seat assigned plus one, 0 while none was ever written; [`NO_SEAT`] for a spare. Written by the host.
+    seat: AtomicU32,
+    /// Processor to pin to plus one, 0 for none. Written by the host before `seat`.
+    cpu: AtomicU32,
+    /// The bytes of the robust mutex that the worker's thread holds for life: see `os::death_word`.
+    pub death_word: DeathWord,
+    /// What the worker is doing.
+    pub duty: DutyLine,
+}
+
+/// Room for a `pthread_mutex_t`, written by the C library and the kernel.
+#[repr(C, align(64))]
+#[derive(Debug, Default, Shared)]
+pub struct DeathWord {
+    /// Opaque, but for the first 32 bits, which are the futex.
+    pub words: [AtomicU64; 8],
+}
+
+/// Written by the worker only; read by the host after its death.
+#[repr(C, align(128))]
+#[derive(Debug, Shared)]
+pub struct DutyLine {
+    /// How many tasks the worker is inside of, nested ones included.
+    depth: AtomicU32,
+    /// 1 once the worker serves; before that an exit is a failed start.
+    stage: AtomicU32,
+    /// For each depth, the task the worker last tried to claim there.
+    intents: [AtomicU64; DEPTH_MAX],
+    /// For each depth, how far a range has come: items started 63..32, items finished 31..0.
+    progress: [AtomicU64; DEPTH_MAX],
+    /// For each depth, bytes of results written so far by a range.
+    written: [AtomicU64; DEPTH_MAX],
+}
+
+impl Default for DutyLine {
+    fn default() -> Self {
+        Self {
+            depth: AtomicU32::new(0),
+            stage: AtomicU32::new(0),
+            intents: [const { AtomicU64::new(0) }; DEPTH_MAX],
+            progress: [const { AtomicU64::new(0) }; DEPTH_MAX],
+            written: [const { AtomicU64::new(0) }; DEPTH_MAX],
+        }
+    }
+}
+
+/// How far a range had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RangeProgress {
+    /// Items whose run began.
+    pub started: u32,
+    /// Items whose result is written.
+    pub finished: u32,
+    /// Bytes of results written.
+    pub bytes: u64,
+}
+
+/// A task named by lane and position, packed into one word: lane 63..48, low bits of the position 47..0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// Which lane.
+    pub lane: u16,
+    /// Position in it, modulo 2^48.
+    pub position: u64,
+}
+
+impl Intent {
+    const POSITION_BITS: u32 = 48;
+    const POSITION_MASK: u64 = (1 << Self::POSITION_BITS) - 1;
+
+    /// The word, as it stands in a record or a notice.
+    #[inline]
+    #[must_use]
+    pub fn to_word(self) -> u64 {
+        u64::from(self.lane) << Self::POSITION_BITS | self.position & Self::POSITION_MASK
+    }
+
+    /// The word taken apart.
+    #[must_use]
+    pub fn from_word(word: u64) -> Self {
+        Self { lane: (word >> Self::POSITION_BITS) as u16, position: word & Self::POSITION_MASK }
+    }
+
+    /// The full position, given one that is less than 2^47 away, such as the lane's tail.
+    #[must_use]
+    pub fn position_near(self, near: u64) -> u64 {
+        let half = 1_u64 << (Self::POSITION_BITS - 1);
+        let ahead = self.position.wrapping_sub(near) & Self::POSITION_MASK;
+        if ahead < half { near.wrapping_add(ahead) } else { near.wrapping_add(ahead).wrapping_sub(half << 1) }
+    }
+}
+
+impl WorkerRecord {
+    /// Gives the record its first words before the worker is forked.
+    pub fn prepare(&self, seat: u32, cpu: Option<u32>) {
+        // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
+        self.command.store(0, Ordering::Relaxed);
+        self.duty.depth.store(0, Ordering::Relaxed);
+        self.duty.stage.store(0, Ordering::Relaxed);
+        self.assign(seat, cpu);
+    }
+
+    /// Puts the worker in `seat`; the caller rings the bell.
+    pub fn assign(&self, seat: u32, cpu: Option<u32>) {
+        self.cpu.store(cpu.map_or(0, |cpu| cpu + 1), Ordering::Relaxed); // Relaxed: published by `seat`.
+        // Release: pairs with the Acquire in `seat`; publishes `cpu`.
+        self.seat.store(seat, Ordering::Release);
+    }
+
+    /// The seat and the processor that go with it; none for a spare.
+    #[inline]
+    #[must_use]
+    pub fn seat(&self) -> Option<(u16, Option<u32>)> {
+        // Acquire: pairs with the Release in `assign`.
+        let seat = self.seat.load(Ordering::Acquire);
+        let cpu = self.cpu.load(Ordering::Relaxed).checked_sub(1); // Relaxed: ordered by the load above.
+        u16::try_from(seat).ok().map(|seat| (seat, cpu))
+    }
+
+    /// Tells the worker to leave; the caller rings the bell.
+    pub fn stop(&self) {
+        self.command.store(1, Ordering::Release); // Release: pairs with the Acquire in `command`.
+    }
+
+    /// What the host wants.
+    #[inline]
+    #[must_use]
+    pub fn command(&self) -> Command {
+        // Acquire: pairs with the Release in `stop`.
+        if self.command.load(Ordering::Acquire) == 0 { Command::Work } else { Command::Stop }
+    }
+}
+
+impl DutyLine {
+    /// How many tasks the worker is inside of; may be more than [`DEPTH_MAX`], and anything if it was overwritten.
+    #[inline]
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        // Acquire: pairs with the Release in `set_depth`, for a host that looks while the worker lives.
+        self.depth.load(Ordering::Acquire) as usize
+    }
+
+    /// The worker serves now.
+    pub fn begin(&self) {
+        self.stage.store(1, Ordering::Release); // Release: pairs with the Acquire in `has_begun`.
+    }
+
+    /// True once the worker served.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.stage.load(Ordering::Acquire) != 0 // Acquire: pairs with the Release in `begin`.
+    }
+
+    /// Enters or leaves a task.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a stack has no room for 2^32 tasks")]
+    pub fn set_depth(&self, depth: usize) {
+        self.depth.store(depth as u32, Ordering::Release); // Release: pairs with `depth`.
+    }
+
+    /// Notes what is about to be claimed at `depth`, before the claim.
+    #[inline]
+    pub fn note_intent(&self, depth: usize, lane: u16, position: u64) {
+        let intent = Intent { lane, position }.to_word();
+        // Release: the claim's exchange follows; a recoverer that finds the slot claimed finds this too,
+        // since both were made by one thread and that thread is dead by then.
+        self.intents[place(depth)].store(intent, Ordering::Release);
+    }
+
+    /// What was last noted at `depth`.
+    #[inline]
+    #[must_use]
+    pub fn intent(&self, depth: usize) -> Intent {
+        Intent::from_word(self.intents[place(depth)].load(Ordering::Acquire)) // Acquire: pairs with `note_intent`.
+    }
+
+    /// Says how far the range at `depth` has come.
+    #[inline]
+    pub fn note_progress(&self, depth: usize, progress: RangeProgress) {
+        // Release, both: pairs with `progress`; the results they count were written before.
+        self.written[place(depth)].store(progress.bytes, Ordering::Release);
+        let counts = u64::from(progress.started) << 32 | u64::from(progress.finished);
+        self.progress[place(depth)].store(counts, Ordering::Release);
+    }
+
+    /// How far the range at `depth` had come. Consistent once its worker is dead.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "takes halves out of the word")]
+    pub fn progress(&self, depth: usize) -> RangeProgress {
+        // Acquire, both: pair with `note_progress`.
+        let counts = self.progress[place(depth)].load(Ordering::Acquire);
+        let bytes = self.written[place(depth)].load(Ordering::Acquire);
+        RangeProgress { started: (counts >> 32) as u32, finished: counts as u32, bytes }
+    }
+}
+
+fn place(depth: usize) -> usize {
+    depth.min(DEPTH_MAX - 1)
+}
+
+/// A seat's assignment as outsiders read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Assignment {
+    /// Record of the worker in the seat.
+    pub record: u64,
+    /// Its generation, counted from 1.
+    pub generation: u64,
+    /// Its process id, 0 while the seat is empty.
+    pub pid: u64,
+    /// Its processor plus one, 0 for none.
+    pub cpu: u64,
+}
+
+/// A seat's books: who sits there, and counters that survive its workers.
+#[repr(C, align(128))]
+#[derive(Debug, Shared)]
+pub struct SeatRecord {
+    /// Written by the host at each change, read by anybody.
+    assignment: SeqLock<4>,
+    /// Tasks run to their end, items of ranges included. Written by the seat's worker.
+    pub tasks: Counter,
+    /// Of those, how many panicked. Written by the seat's worker.
+    pub panics: Counter,
+    /// Ticks spent in tasks. Written by the seat's worker.
+    pub busy_ticks: Counter,
+    /// Tasks taken from other lanes. Written by the seat's worker.
+    pub steals: Counter,
+    /// How often the worker went to sleep. Written by the seat's worker.
+    pub parks: Counter,
+    /// Workers that died in the seat. Written by the host.
+    pub deaths: Counter,
+    /// Workers that took the seat after its first. Written by the host.
+    pub restarts: Counter,
+    /// Run times of tasks in ticks. Written by the seat's worker.
+    pub run_ticks: Histogram,
+    /// Tasks that went through the seat's lane. Written by the host, under the lane's lock.
+    pub ledger: Ledger,
+}
+
+/// What the host knows of a lane's tasks.
+#[repr(C, align(128))]
+#[derive(Debug, Shared)]
+pub struct Ledger {
+    /// Tasks accepted, items of ranges included.
+    pub submitted: Counter,
+    /// Tasks whose value the host has seen.
+    pub finished: Counter,
+    /// Panicked tasks.
+    pub panicked: Counter,
+    /// Tasks lost with their worker.
+    pub lost: Counter,
+    /// Tasks that ended before they started.
+    pub cancelled: Counter,
+    /// Tasks that failed in another way.
+    pub failed: Counter,
+}
+
+impl SeatRecord {
+    /// Publishes who sits here. Only the host.
+    pub fn assign(&self, assignment: Assignment) {
+        let Assignment { record, generation, pid, cpu } = assignment;
+        self.assignment.write(&[record, generation, pid, cpu]);
+    }
+
+    /// Who sits here; none while the host is changing it or died doing so.
+    #[must_use]
+    pub fn assignment(&self) -> Option<Assignment> {
+        let [record, generation, pid, cpu] = self.assignment.read().ok()?;
+        Some(Assignment { record, generation, pid, cpu })
+    }
+}
+
+/// The host's own books. Written by the host, read by anybody.
+#[repr(C, align(128))]
+#[derive(Debug, Shared)]
+pub struct HostRecord {
+    /// Rung by workers when an awaited task is done.
+    pub bell: Doorbell,
+    /// Process id of the host.
+    pub pid: AtomicU32,
+    /// How long an idle worker spins before it parks, in ticks. Written before the first worker.
+    pub spin_ticks: AtomicU64,
+    /// Notices that found their ring full: the host then looks at every awaited task.
+    pub notices_dropped: Counter,
+    /// Ticks when the runtime started.
+    pub start_ticks: AtomicU64,
+    /// Nanoseconds of the monotonic clock when the runtime started.
+    pub start_ns: AtomicU64,
+    /// Nanoseconds of the monotonic clock when the runtime stopped, 0 while it runs.
+    pub stop_ns: AtomicU64,
+    /// Ticks when the runtime stopped.
+    pub stop_ticks: AtomicU64,
+    /// Zygotes that had to be replaced.
+    pub zygote_restarts: Counter,
+    /// 1 if the runtime runs tasks on threads because no process could be had.
+    pub degraded: AtomicU32,
+}

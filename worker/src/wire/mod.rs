@@ -1,0 +1,9 @@
+//! The words that host, zygote and workers speak: numbers, records and the map of the segment.
+//!
+//! A change here changes [`map::LAYOUT_VERSION`].
+
+pub mod commons;
+pub mod control;
+pub mod ids;
+pub mod map;
+pub mod status;

@@ -1,0 +1,4 @@
+//! Zygote: the warmed, single-threaded copy of the program that forks workers.
+
+pub mod protocol;
+pub mod server;

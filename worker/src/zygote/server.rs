@@ -1,0 +1,192 @@
+//! The zygote's loop: fork on request, tell of deaths, and leave when the host does.
+//!
+//! It has one thread and maps the segment before the first fork, so that a worker starts with everything in
+//! place. It dies with its host (end of file on the socket) and is replaced if it dies alone; its workers
+//! then go on, since their lease is on the host.
+
+use super::protocol::{self, News, Order, Received};
+use crate::duty::Duty;
+use crate::os::children::{self, Deaths};
+use crate::os::{allocator, death_word, fork, identity, lease, pidfd, pin, signals};
+use crate::wire::commons::Commons;
+use crate::wire::map::Map;
+use crate::{context, exit, function};
+use gorun_shm::Segment;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+struct Server {
+    socket: OwnedFd,
+    deaths: Deaths,
+    commons: Arc<Commons>,
+    lease: OwnedFd,
+    cpus: Vec<u32>,
+    /// Which record each living child has.
+    children: HashMap<i32, u16>,
+}
+
+/// Serves the host behind standard input; returns the exit code.
+///
+/// `token` is the one in the environment mark: a host that does not know it is not ours.
+#[must_use]
+pub fn serve(token: u128) -> i32 {
+    identity::set_name("gorun-zygote");
+    // Once, for all workers: they inherit it.
+    signals::reset_all();
+    allocator::keep_freed_pages();
+    let Ok(socket) = identity::take_stdin() else { return exit::BAD_MARK };
+    let Ok(Some(Received { message, descriptors })) = protocol::receive::<Order>(&socket, true) else {
+        return exit::BAD_MARK;
+    };
+    let Order::Hello { token: told, segment_bytes, first, cpus } = message else { return exit::BAD_MARK };
+    if told != token {
+        return exit::BAD_MARK;
+    }
+    match Server::open(socket, segment_bytes, descriptors, cpus) {
+        Ok(mut server) => server.run(&first),
+        Err(code) => code,
+    }
+}
+
+impl Server {
+    fn open(socket: OwnedFd, bytes: u64, descriptors: Vec<OwnedFd>, cpus: Vec<u32>) -> Result<Self, i32> {
+        let fail = |reason: String| {
+            // If even this cannot be sent, the host sees the end of the socket instead.
+            let _ = protocol::send(&socket, &News::Failed { reason }, &[]);
+            exit::ATTACH
+        };
+        let Ok([file, lease]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+            return Err(fail("the segment or the lease did not arrive".into()));
+        };
+        let commons = attach(file, bytes).map_err(fail)?;
+        let deaths = Deaths::watch().map_err(|cause| fail(format!("watch for ended workers: {cause}")))?;
+        context::install_panic_hook();
+        Ok(Self { socket, deaths, commons: Arc::new(commons), lease, cpus, children: HashMap::new() })
+    }
+
+    fn run(&mut self, first: &[u16]) -> i32 {
+        for record in first {
+            self.fork(*record);
+        }
+        let ready = News::Ready { libraries: function::libraries() };
+        let own = pidfd::open(identity::pid());
+        let beside: Vec<_> = own.iter().map(AsFd::as_fd).collect();
+        if protocol::send(&self.socket, &ready, &beside).is_err() {
+            return exit::ASKED;
+        }
+        loop {
+            let Ok(woken) = self.deaths.wait(self.socket.as_fd()) else { return exit::INTERNAL };
+            if woken.children {
+                self.reap();
+            }
+            if woken.socket && !self.obey() {
+                return self.retire();
+            }
+        }
+    }
+
+    /// The host is gone or has let go of us: its workers end with their lease, and are reaped before we leave.
+    fn retire(&mut self) -> i32 {
+        self.reap();
+        while !self.children.is_empty() && self.deaths.wait_for_child().is_ok() {
+            self.reap();
+        }
+        exit::ASKED
+    }
+
+    /// Carries out one order; false if the host is gone.
+    fn obey(&mut self) -> bool {
+        match protocol::receive::<Order>(&self.socket, false) {
+            Ok(Some(Received { message: Order::Fork { record }, .. })) => {
+                self.fork(record);
+                true
+            }
+            Ok(Some(_)) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    fn fork(&mut self, record: u16) {
+        let news = match fork::fork() {
+            Ok(fork::Side::Child) => {
+                self.let_go_of_socket();
+                let code =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.become_worker(record)));
+                fork::leave(code.unwrap_or(exit::INTERNAL))
+            }
+            Ok(fork::Side::Parent(pid)) => return self.announce(record, pid),
+            Err(error) => News::Refused { record, errno: error.raw_os_error().unwrap_or(0) },
+        };
+        // A host that is gone is noticed by the loop.
+        let _ = self.tell(&news);
+    }
+
+    /// A worker must not keep the zygote's end open: the host would not see the zygote's end of life.
+    fn let_go_of_socket(&mut self) {
+        match identity::null() {
+            Ok(null) => self.socket = null,
+            // Better no worker than one that hides a death.
+            Err(_) => fork::leave(exit::INTERNAL),
+        }
+    }
+
+    fn announce(&mut self, record: u16, pid: i32) {
+        self.children.insert(pid, record);
+        let news = News::Forked { record, pid };
+        // The child is not reaped yet, so the descriptor names it and nobody else.
+        let sent = match pidfd::open(pid) {
+            Ok(descriptor) => protocol::send(&self.socket, &news, &[descriptor.as_fd()]),
+            Err(_) => self.tell(&news),
+        };
+        // A host that is gone is noticed by the loop.
+        let _ = sent;
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, end)) = children::reap() {
+            if let Some(record) = self.children.remove(&pid) {
+                // A host that is gone is noticed by the loop.
+                let _ = self.tell(&News::Ended { record, pid, end });
+            }
+        }
+    }
+
+    fn tell(&self, news: &News) -> io::Result<()> {
+        protocol::send(&self.socket, news, &[])
+    }
+
+    /// The rest of a worker's life; returns its exit code.
+    fn become_worker(&self, record: u16) -> i32 {
+        signals::unblock_all();
+        identity::set_name(&format!("gorun-worker-{record}"));
+        let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
+        let Some(worker) = self.commons.workers.get(usize::from(record)) else { return exit::INTERNAL };
+        match death_word::hold(&worker.death_word) {
+            Ok(()) => {}
+            // The C library keeps its words elsewhere: the pidfd tells of the death, a little later.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(_) => return exit::DEATH_WORD,
+        }
+        let Some(duty) = Duty::new(Arc::clone(&self.commons), record) else { return exit::INTERNAL };
+        Rc::new(duty).serve(&|_, cpu| self.settle(cpu));
+        exit::ASKED
+    }
+
+    fn settle(&self, cpu: Option<u32>) {
+        let pinned = cpu.is_some_and(pin::pin);
+        if !pinned {
+            pin::unpin(&self.cpus);
+        }
+    }
+}
+
+fn attach(file: OwnedFd, bytes: u64) -> Result<Commons, String> {
+    let bytes = usize::try_from(bytes).map_err(|error| error.to_string())?;
+    let segment = Segment::attach(file, bytes).map_err(|error| error.to_string())?;
+    let map = Map::read(&segment, Some(function::build_identity())).map_err(|error| error.to_string())?;
+    Commons::open(segment, map).map_err(|error| error.to_string())
+}
