@@ -1,0 +1,199 @@
+//! Config: every setting of a runtime, from builder and environment, validated once.
+//!
+//! Order of precedence: the builder's call, then `GORUN_*`, then the default. A bad value is an error that
+//! names the key, the value and what is allowed; it is never silently replaced.
+
+use crate::error::BuildError;
+use gorun_worker::os::pin;
+use gorun_worker::wire::map::Shape;
+use std::fmt::Display;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where workers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Each seat is pinned to a processor of its own, round and round if there are more seats.
+    PerCore,
+    /// The kernel decides.
+    None,
+}
+
+impl FromStr for Placement {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "per-core" => Ok(Self::PerCore),
+            "none" => Ok(Self::None),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What was asked for; none means "not said".
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    pub(crate) workers: Option<usize>,
+    pub(crate) spares: Option<usize>,
+    pub(crate) placement: Option<Placement>,
+    pub(crate) queue_slots: Option<u64>,
+    pub(crate) message_bytes_max: Option<u64>,
+    pub(crate) spin: Option<Duration>,
+    pub(crate) processes: Option<bool>,
+}
+
+/// A runtime's settings, all of them valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Worker processes, 1..=120. Default: processors this process may use, by its mask and its
+    /// cgroup's quota. `GORUN_WORKERS`.
+    pub workers: u16,
+    /// Workers forked ahead to take a dead one's seat, 0..=8. Default 1. `GORUN_SPARES`.
+    pub spares: u16,
+    /// Where workers run. Default per core, and none under a cgroup quota below the number of processors.
+    /// `GORUN_PLACEMENT=per-core|none`.
+    pub placement: Placement,
+    /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 4096. `GORUN_QUEUE_SLOTS`.
+    pub queue_slots: u32,
+    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
+    /// Default 1 GiB. `GORUN_MESSAGE_BYTES_MAX`.
+    pub message_bytes_max: u64,
+    /// How long an idle worker or a waiting thread spins before it sleeps, at most 1 ms. Default 8 us, and 0
+    /// where only one processor may be used. `GORUN_SPIN_US`.
+    pub spin: Duration,
+    /// False runs tasks on threads of the host instead of processes: no isolation, for platforms and tools
+    /// that cannot fork. `GORUN_PROCESSES=0`.
+    pub processes: bool,
+    /// Processors this process may use.
+    pub cpus: Vec<u32>,
+}
+
+const WORKERS: RangeInclusive<usize> = 1..=Shape::SEATS_MAX as usize;
+const SPARES: RangeInclusive<usize> = 0..=8;
+const QUEUE_SLOTS: RangeInclusive<u64> = 64..=65_536;
+const MESSAGE_BYTES: RangeInclusive<u64> = 4096..=1 << 30;
+const SPIN_MAX: Duration = Duration::from_millis(1);
+const SPIN_DEFAULT: Duration = Duration::from_micros(8);
+
+impl Config {
+    /// Validates `wishes` and fills in the rest from `variable` (the environment) and the machine.
+    pub(crate) fn resolve(
+        wishes: &Wishes,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, BuildError> {
+        let cpus = pin::allowed();
+        // The standard library's count heeds a cgroup's quota as well as the mask.
+        let quota = std::thread::available_parallelism().map_or(usize::MAX, NonZero::get);
+        let usable = cpus.len().min(quota).max(1);
+        // Under a quota below the mask the kernel must be free to move workers to where time is left.
+        let default_placement = if usable < cpus.len() { Placement::None } else { Placement::PerCore };
+        let read = Environment { variable };
+        let workers = match wishes.workers {
+            Some(workers) => workers,
+            None => read.parse("GORUN_WORKERS", "1..=120")?.unwrap_or(usable.min(*WORKERS.end())),
+        };
+        let spares = wishes.spares.or(read.parse("GORUN_SPARES", "0..=8")?).unwrap_or(1);
+        let placement = wishes.placement.or(read.parse("GORUN_PLACEMENT", "per-core, none")?);
+        let slots = wishes.queue_slots.or(read.parse("GORUN_QUEUE_SLOTS", "powers of two, 64..=65536")?);
+        let message = wishes
+            .message_bytes_max
+            .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
+        let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
+        let processes = wishes.processes.or(read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.map(|on| on.0));
+        let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
+        let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
+        Ok(Self {
+            workers: narrow(in_range("workers", workers, &WORKERS)?),
+            spares: narrow(in_range("spares", spares, &SPARES)?),
+            placement: placement.unwrap_or(default_placement),
+            queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
+            message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
+            spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
+            processes: processes.unwrap_or(true),
+            cpus,
+        })
+    }
+
+    /// The processor of a seat, if seats have one.
+    pub(crate) fn cpu_of(&self, seat: u16) -> Option<u32> {
+        match self.placement {
+            Placement::PerCore if !self.cpus.is_empty() => {
+                Some(self.cpus[usize::from(seat) % self.cpus.len()])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `0` or `1` in the environment.
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "0" => Ok(Self(false)),
+            "1" => Ok(Self(true)),
+            _ => Err(()),
+        }
+    }
+}
+
+struct Environment<F> {
+    variable: F,
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment<F> {
+    fn parse<T: FromStr>(&self, key: &'static str, allowed: &str) -> Result<Option<T>, BuildError> {
+        let Some(text) = (self.variable)(key) else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(BuildError::OutOfRange { key, value: text, allowed: allowed.to_owned() }),
+        }
+    }
+}
+
+fn in_range<T: PartialOrd + Display + Copy>(
+    key: &'static str,
+    value: T,
+    range: &RangeInclusive<T>,
+) -> Result<T, BuildError> {
+    if range.contains(&value) { Ok(value) } else { Err(out_of_range(key, value, range)) }
+}
+
+fn power_of_two<T: Display>(
+    key: &'static str,
+    value: u64,
+    range: &RangeInclusive<T>,
+) -> Result<u64, BuildError> {
+    if value.is_power_of_two() {
+        return Ok(value);
+    }
+    let allowed = format!("powers of two, {}..={}", range.start(), range.end());
+    Err(BuildError::OutOfRange { key, value: value.to_string(), allowed })
+}
+
+fn out_of_range<T: Display>(key: &'static str, value: T, range: &RangeInclusive<T>) -> BuildError {
+    let allowed = format!("{}..={}", range.start(), range.end());
+    BuildError::OutOfRange { key, value: value.to_string(), allowed }
+}
+
+fn check_spin(spin: Duration) -> Result<Duration, BuildError> {
+    if spin <= SPIN_MAX {
+        return Ok(spin);
+    }
+    Err(BuildError::OutOfRange {
+        key: "spin",
+        value: format!("{spin:?}"),
+        allowed: format!("0..={SPIN_MAX:?}"),
+    })
+}
+
+fn narrow(value: usize) -> u16 {
+    // The ranges above end below 2^16.
+    u16::try_from(value).unwrap_or(u16::MAX)
+}

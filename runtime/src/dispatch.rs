@@ -1,0 +1,438 @@
+//! Dispatch: from a sealed task to a slot of a lane, and from a finished slot back to whoever waits.
+//!
+//! One dispatcher per producer: the host's has a lane per seat, a worker's has its nested lane. The lock of a
+//! book is held for a push or a take, never while waiting.
+
+use crate::book::{Book, EntryId, Keep, Outcome, Pushed, Tally};
+use crate::error::{Rejection, TaskError};
+use crate::home::Home;
+use crossbeam_utils::CachePadded;
+use gorun_shm::OwnerId;
+use gorun_shm::os::{futex, ticks};
+use gorun_shm::ring::spmc::Lane;
+use gorun_shm::slots::{Descriptor, State, Word};
+use gorun_shm::sync::{AtomicBool, Ordering, spin_hint};
+use gorun_worker::context;
+use gorun_worker::os::fork;
+use gorun_worker::wire::commons::Commons;
+use gorun_worker::wire::ids::LaneId;
+use gorun_worker::wire::status::Status;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// A task that was accepted: where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    pub(crate) lane: u16,
+    position: u64,
+    entry: EntryId,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    pub(crate) commons: Arc<Commons>,
+    pub(crate) me: OwnerId,
+    pub(crate) home: Home,
+    lanes: Box<[CachePadded<LaneEnd>]>,
+    /// How long a waiting thread spins before it sleeps, in ticks.
+    spin_ticks: u64,
+    closed: AtomicBool,
+    /// True in a worker: a waiting task then runs others meanwhile.
+    nested: bool,
+    /// Forks behind this process when the dispatcher was made.
+    forks: u32,
+}
+
+#[derive(Debug)]
+struct LaneEnd {
+    id: LaneId,
+    book: Mutex<Book>,
+}
+
+impl Dispatcher {
+    /// The host's, over all seats.
+    pub(crate) fn of_host(commons: Arc<Commons>, home: Home, spin_ticks: u64) -> Self {
+        let lanes = (0..commons.map.shape.seats).map(LaneId).collect::<Vec<_>>();
+        Self::new(commons, OwnerId::HOST, &lanes, home, spin_ticks, false)
+    }
+
+    /// A worker's, over its nested lane.
+    pub(crate) fn of_worker(commons: Arc<Commons>, me: OwnerId, lane: LaneId) -> Self {
+        Self::new(commons, me, &[lane], Home::single(), 0, true)
+    }
+
+    fn new(
+        commons: Arc<Commons>,
+        me: OwnerId,
+        lanes: &[LaneId],
+        home: Home,
+        spin_ticks: u64,
+        nested: bool,
+    ) -> Self {
+        let end = |id: &LaneId| {
+            let book = Mutex::new(Book::new(commons.lane(*id), Arc::clone(&commons.blocks), me));
+            CachePadded::new(LaneEnd { id: *id, book })
+        };
+        let lanes = lanes.iter().map(end).collect();
+        let closed = AtomicBool::new(false);
+        Self { lanes, commons, me, home, spin_ticks, closed, nested, forks: fork::forks() }
+    }
+
+    /// True in a process that was forked from the one the dispatcher belongs to.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        fork::forks() != self.forks
+    }
+
+    /// True once the runtime was shut down.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) // Acquire: pairs with the Release in `close`.
+    }
+
+    /// Publishes a task and wakes a worker for it.
+    ///
+    /// # Blocking
+    /// While every lane is full.
+    #[inline]
+    pub(crate) fn submit(
+        &self,
+        descriptor: &Descriptor,
+        mut keep: Option<Box<Keep>>,
+    ) -> Result<Ticket, TaskError> {
+        if self.is_foreign() {
+            return Err(TaskError::Rejected { reason: Rejection::ForkedHost });
+        }
+        let mut lane = self.home.choose(&self.commons);
+        let mut refused = 0;
+        loop {
+            let (pushed, load) = self.with_book(lane, |book, ring| {
+                // Looked at under the lock: `close` ends everything that was pushed before it took the lock.
+                let pushed = (!self.is_closed()).then(|| book.push(ring, descriptor, keep.take()));
+                (pushed, (book.uncollected(), book.task_ticks()))
+            });
+            let Some(pushed) = pushed else { return self.give_back(keep) };
+            match pushed {
+                Pushed::At(position, entry) => {
+                    self.home.note_load(lane, load);
+                    self.home.note_newest(lane, position);
+                    self.wake(lane);
+                    return Ok(Ticket { lane, position, entry });
+                }
+                Pushed::Full { keep: returned, oldest } => {
+                    keep = returned;
+                    self.home.note_load(lane, load);
+                    refused += 1;
+                    if refused % self.lanes.len() == 0 {
+                        self.wait_slot(lane, oldest, None);
+                    }
+                    lane = (lane + 1) % self.lane_count();
+                }
+            }
+        }
+    }
+
+    /// The runtime is closed: the input will not be taken over by anybody.
+    fn give_back(&self, keep: Option<Box<Keep>>) -> Result<Ticket, TaskError> {
+        let keep = keep.unwrap_or_default();
+        for handle in [keep.input.message, keep.output].into_iter().flatten() {
+            let _ = self.commons.blocks.free(handle, self.me);
+        }
+        Err(TaskError::Closed)
+    }
+
+    /// Counts items of ranges.
+    pub(crate) fn count_items(&self, lane: u16, count: impl FnOnce(&mut Tally)) {
+        self.with_book(lane, |book, _| count(&mut book.tally));
+    }
+
+    /// Waits for the task to end; false if `deadline_ns` (monotonic) came first.
+    ///
+    /// # Blocking
+    /// Until then. In a worker it runs other tasks meanwhile.
+    pub(crate) fn wait(&self, ticket: &Ticket, deadline_ns: Option<u64>) -> bool {
+        self.wait_slot(ticket.lane, ticket.position, deadline_ns)
+    }
+
+    /// Waits for the task and takes its outcome.
+    ///
+    /// # Blocking
+    /// Until it has ended.
+    #[inline]
+    pub(crate) fn join(&self, ticket: &Ticket) -> Option<Outcome> {
+        // The newest task has hardly ended yet, and looking would take its line from the worker.
+        if !self.home.is_newest(ticket.lane, ticket.position)
+            && let Some(outcome) = self.take(ticket)
+        {
+            return Some(outcome);
+        }
+        self.wait(ticket, None);
+        self.take(ticket)
+    }
+
+    /// The outcome of an ended task; none while it is not ended.
+    #[inline]
+    pub(crate) fn take(&self, ticket: &Ticket) -> Option<Outcome> {
+        self.with_book(ticket.lane, |book, lane| {
+            let outcome = book.take(lane, ticket.position, ticket.entry);
+            self.home.note_load(ticket.lane, (book.uncollected(), book.task_ticks()));
+            outcome
+        })
+    }
+
+    /// True if the task has ended.
+    pub(crate) fn is_done(&self, ticket: &Ticket) -> bool {
+        self.with_book(ticket.lane, |book, lane| book.is_done(lane, ticket.position, ticket.entry))
+    }
+
+    /// Takes the outcome, or remembers whom to wake when there is one.
+    pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Option<Outcome> {
+        if self.nested {
+            // A worker has no thread that could wake the task, so it helps until the outcome is there.
+            self.wait(ticket, None);
+            return self.take(ticket);
+        }
+        if self.ask_to_be_woken(ticket, waker) {
+            return None;
+        }
+        self.take(ticket)
+    }
+
+    /// Has `waker` called when the task ends; false if it has ended, or here is a worker, which cannot be woken.
+    pub(crate) fn ask_to_be_woken(&self, ticket: &Ticket, waker: &Waker) -> bool {
+        if self.nested {
+            return false;
+        }
+        let asked = self.with_book(ticket.lane, |book, lane| {
+            if book.is_done(lane, ticket.position, ticket.entry) {
+                return false;
+            }
+            let (slot, lap) = lane.slot(ticket.position);
+            book.set_waker(ticket.entry, waker);
+            slot.set_flag(lap, Word::NOTICE).is_ok()
+        });
+        if asked {
+            self.offer_help(ticket.lane);
+        }
+        asked
+    }
+
+    /// Sleeps until one of the tasks may have ended.
+    ///
+    /// # Blocking
+    /// Until then. With more tasks than the kernel can wait for, a millisecond at most.
+    pub(crate) fn sleep_until_any(&self, tickets: &[&Ticket]) {
+        let mut words = Vec::new();
+        for ticket in tickets.iter().take(futex::WORDS_MAX) {
+            let (slot, lap) = self.ring(ticket.lane).slot(ticket.position);
+            match slot.set_flag(lap, Word::SLEEPER) {
+                Ok(word) => words.push((slot.futex(), word.low_half())),
+                Err(_) => return,
+            }
+        }
+        let all = tickets.len() <= futex::WORDS_MAX;
+        futex::wait_any(&words, (!all).then_some(Duration::from_millis(1)));
+    }
+
+    /// Ends the task if nobody has started it; false if somebody has.
+    pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let flags = self.with_book(ticket.lane, |book, lane| {
+            book.end_unstarted(lane, ticket.position, Status::Cancelled)
+        });
+        if let Some(flags) = flags {
+            self.tell(ticket.lane, ticket.position, flags);
+        }
+        flags.is_some()
+    }
+
+    /// Nobody will take this task's outcome.
+    pub(crate) fn detach(&self, ticket: &Ticket) {
+        if self.is_foreign() {
+            return;
+        }
+        self.with_book(ticket.lane, |book, lane| book.detach(lane, ticket.position, ticket.entry));
+    }
+
+    /// Ends a task that a dead worker was running, if it still was.
+    pub(crate) fn end_lost(
+        &self,
+        lane: u16,
+        near: impl Fn(u64) -> u64,
+        dead: OwnerId,
+        payload: [u64; 4],
+    ) -> bool {
+        let (position, flags) = self.with_book(lane, |book, ring| {
+            let position = near(ring.published());
+            (position, book.end_lost(ring, position, dead, Status::Lost, payload))
+        });
+        if let Some(flags) = flags {
+            self.tell(lane, position, flags);
+        }
+        flags.is_some()
+    }
+
+    /// A worker says that an awaited task has ended.
+    pub(crate) fn notice(&self, lane: u16, near: impl Fn(u64) -> u64) {
+        if lane >= self.lane_count() {
+            return;
+        }
+        let waker = self.with_book(lane, |book, ring| {
+            let position = near(ring.published());
+            book.collect_detached(ring, position);
+            book.take_waker(position)
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Wakes everybody who awaits anything.
+    pub(crate) fn notice_all(&self) {
+        for lane in 0..self.lane_count() {
+            let wakers = self.with_book(lane, |book, _| book.take_all_wakers());
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Accepts nothing more and ends every task that was not started.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
+        self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed));
+    }
+
+    /// Ends every task that `dead` was running, as lost.
+    pub(crate) fn end_all_lost(&self, dead: OwnerId, payload: [u64; 4]) {
+        self.end_all(|book, lane, position| book.end_lost(lane, position, dead, Status::Lost, payload));
+    }
+
+    /// Moves every outcome out of the slots, before a dead worker's memory is reclaimed.
+    pub(crate) fn collect_ended(&self) {
+        for lane in 0..self.lane_count() {
+            let collected = self.with_book(lane, |book, ring| book.collect_ended(ring));
+            for position in collected {
+                let (slot, _) = self.ring(lane).slot(position);
+                futex::wake(slot.futex(), u32::MAX >> 1);
+            }
+        }
+    }
+
+    /// Ends every task that `dead` was running.
+    pub(crate) fn close_running(&self, dead: OwnerId) {
+        self.end_all(|book, lane, position| book.end_lost(lane, position, dead, Status::Closed, [0; 4]));
+    }
+
+    fn end_all(&self, end: impl Fn(&mut Book, Lane<'_>, u64) -> Option<u8>) {
+        for lane in 0..self.lane_count() {
+            let ended = self.with_book(lane, |book, ring| {
+                let open = book.open_positions();
+                open.filter_map(|position| end(book, ring, position).map(|flags| (position, flags)))
+                    .collect::<Vec<_>>()
+            });
+            for (position, flags) in ended {
+                self.tell(lane, position, flags);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "lanes are numbered by a u16")]
+    pub(crate) fn lane_count(&self) -> u16 {
+        self.lanes.len() as u16
+    }
+
+    fn ring(&self, lane: u16) -> Lane<'_> {
+        self.commons.lane(self.lanes[usize::from(lane)].id)
+    }
+
+    #[inline]
+    fn with_book<T>(&self, lane: u16, act: impl FnOnce(&mut Book, Lane<'_>) -> T) -> T {
+        let end = &self.lanes[usize::from(lane)];
+        let mut book = lock(&end.book);
+        let result = act(&mut book, self.commons.lane(end.id));
+        let wakes = if book.wakes.is_empty() { Vec::new() } else { std::mem::take(&mut book.wakes) };
+        if let Some(seat) = self.commons.seats.get(usize::from(end.id.0)) {
+            book.tally.flush(&seat.ledger);
+        }
+        drop(book);
+        wakes.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Rings for the worker of a lane that just got a task.
+    #[inline]
+    fn wake(&self, lane: u16) {
+        if self.nested {
+            self.wake_any_for_nested();
+        } else if let Some(worker) = self.home.worker(&self.commons, lane)
+            && !worker.bell.notify()
+            && self.home.is_behind_another(lane)
+        {
+            self.home.wake_idle(&self.commons);
+        }
+    }
+
+    /// The own thread will get to it; somebody who sleeps may be faster.
+    fn wake_any_for_nested(&self) {
+        let sleeper =
+            self.commons.workers.iter().find(|worker| worker.bell.has_waiter() && worker.seat().is_some());
+        if let Some(sleeper) = sleeper {
+            sleeper.bell.notify();
+        }
+    }
+
+    /// The task in `lane` is waited for and not started: wake somebody who sleeps to take it from there.
+    fn offer_help(&self, lane: u16) {
+        if self.ring(lane).has_ready() {
+            self.wake_any_for_nested();
+        }
+    }
+
+    /// Wakes or notifies whoever waits for a task that was ended here and not by a worker.
+    fn tell(&self, lane: u16, position: u64, flags: u8) {
+        if flags & Word::SLEEPER != 0 {
+            let (slot, _) = self.ring(lane).slot(position);
+            futex::wake(slot.futex(), u32::MAX >> 1);
+        }
+        if flags & Word::NOTICE != 0 {
+            self.notice(lane, |_| position);
+        }
+    }
+
+    fn wait_slot(&self, lane: u16, position: u64, deadline_ns: Option<u64>) -> bool {
+        let (slot, lap) = self.ring(lane).slot(position);
+        let duty = if self.nested { context::duty() } else { None };
+        let ended = |word: Word| word.lap() != lap || !matches!(word.state(), State::Ready | State::Running);
+        let started = ticks::now();
+        let budget = if self.home.shares_core(lane) { 0 } else { self.spin_ticks };
+        loop {
+            if ended(slot.word()) {
+                return true;
+            }
+            if duty.as_ref().is_some_and(|duty| duty.run_one()) {
+                continue;
+            }
+            if ticks::now().wrapping_sub(started) < budget {
+                spin_hint();
+                continue;
+            }
+            let now = ticks::system_ns();
+            if deadline_ns.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            let Ok(word) = slot.set_flag(lap, Word::SLEEPER) else { return true };
+            if word.state() == State::Ready {
+                self.offer_help(lane);
+            }
+            let left = deadline_ns.map(|deadline| Duration::from_nanos(deadline - now));
+            futex::wait(slot.futex(), word.low_half(), left);
+        }
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    // A panic under the lock is a bug of ours; the book's own checks keep what follows safe.
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}

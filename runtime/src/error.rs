@@ -1,0 +1,257 @@
+//! What can go wrong with a task, with a runtime, and what is said about it.
+
+use gorun_shm::SegmentError;
+use gorun_worker::exit;
+use gorun_worker::wire::ids::WorkerId;
+use gorun_worker::wire::map::AttachError;
+use gorun_worker::zygote::protocol::ProcessEnd;
+use std::fmt;
+use thiserror::Error;
+
+/// Why a task has no value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// Its function panicked; the worker lives on.
+    #[error("task panicked{}: {message}", At(location.as_deref()))]
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column` of the panic, if known.
+        location: Option<String>,
+    },
+    /// Its worker process died while it ran. Nothing else was lost.
+    #[error("{evidence}")]
+    WorkerLost {
+        /// What is known of the death.
+        evidence: Box<Evidence>,
+    },
+    /// It was cancelled before it started.
+    #[error("task was cancelled before it started")]
+    Cancelled,
+    /// It was not accepted.
+    #[error("task was not accepted: {reason}")]
+    Rejected {
+        /// Why.
+        reason: Rejection,
+    },
+    /// It ran, but its result could not come back.
+    #[error("the result could not come back: {reason}")]
+    ResultRefused {
+        /// Why.
+        reason: ResultRefusal,
+    },
+    /// Bytes of its input, its result or its slot made no sense.
+    #[error(
+        "undecodable bytes in the {place}: the types do not match, their serde code is not symmetric, or another process wrote there"
+    )]
+    Decode {
+        /// Where.
+        place: Place,
+    },
+    /// The runtime was shut down before it finished.
+    #[error("the runtime was shut down before the task finished")]
+    Closed,
+}
+
+/// Why a task was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Its input is over the limit.
+    #[error(
+        "its input has {bytes} bytes, the limit is {limit}; send a SharedSlice, or raise `message_bytes_max`"
+    )]
+    InputTooLarge {
+        /// Encoded size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Its input could not be encoded.
+    #[error("its input could not be encoded: {message}")]
+    InputUnencodable {
+        /// What serde said.
+        message: String,
+    },
+    /// No shared memory was free for its input.
+    #[error(
+        "no shared memory is free for {bytes} bytes of input; wait for running tasks, or send less at once"
+    )]
+    NoMemory {
+        /// Encoded size.
+        bytes: u64,
+    },
+    /// Its function is not in the worker's image.
+    #[error("{0}")]
+    ForeignModule(#[from] gorun_worker::function::ForeignModule),
+    /// It carries a block of another runtime.
+    #[error(
+        "its input carries a block of another runtime; build the block with `Runtime::block` of this one"
+    )]
+    ForeignBlock,
+    /// This process is a fork of the host.
+    #[error(
+        "this process was forked from the host after the runtime started; build a `Runtime` of its own here"
+    )]
+    ForkedHost,
+    /// The queue of tasks is full and the caller must not wait.
+    #[error("the queue is full ({capacity} tasks)")]
+    QueueFull {
+        /// Slots there are.
+        capacity: u64,
+    },
+    /// The program's default runtime could not start.
+    #[error("the default runtime could not start: {message}")]
+    NoRuntime {
+        /// Why, in full.
+        message: String,
+    },
+}
+
+/// Why a result could not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ResultRefusal {
+    /// It is over the limit.
+    #[error("it has {bytes} bytes, the limit is {limit}; return a SharedSlice, or raise `message_bytes_max`")]
+    TooLarge {
+        /// Encoded size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// No shared memory was free for it.
+    #[error("no shared memory is free for its {bytes} bytes; join finished tasks sooner, or return less")]
+    NoMemory {
+        /// Encoded size.
+        bytes: u64,
+    },
+    /// Its `Serialize` refused.
+    #[error("its Serialize implementation refused")]
+    Unencodable,
+}
+
+/// Where undecodable bytes were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The input, as the worker saw it.
+    Input,
+    /// The result, as the host saw it.
+    Result,
+    /// The slot itself.
+    Slot,
+    /// The code id: it names no function of the program.
+    Function,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Input => "input",
+            Self::Result => "result",
+            Self::Slot => "slot",
+            Self::Function => "function id",
+        })
+    }
+}
+
+/// What is known of a worker's death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Its process id.
+    pub pid: i32,
+    /// How the process ended.
+    pub end: ProcessEnd,
+    /// Which attempt at the task it was, from 1.
+    pub attempt: u8,
+}
+
+impl Evidence {
+    /// The signal that ended it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self.end {
+            ProcessEnd::Signalled { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// The exit code, if it exited.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.end {
+            ProcessEnd::Exited { code } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {}) was lost while it ran this task: ", self.worker, self.pid)?;
+        match self.end {
+            ProcessEnd::Exited { code } => match exit::meaning(code) {
+                Some(meaning) => write!(f, "exited with code {code}, {meaning}"),
+                None => write!(f, "the task exited the process with code {code}"),
+            },
+            ProcessEnd::Signalled { signal, dumped } => {
+                write!(f, "killed by signal {signal}, {}", signal_name(signal))?;
+                if dumped { f.write_str(" (core dumped)") } else { Ok(()) }
+            }
+            ProcessEnd::Unknown => f.write_str("how is not known, its zygote died as well"),
+        }
+    }
+}
+
+/// The usual name and cause of a signal.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "SIGILL (illegal instruction)",
+        6 => "SIGABRT (abort)",
+        7 => "SIGBUS (memory that is not there)",
+        8 => "SIGFPE (arithmetic fault)",
+        9 => "SIGKILL (killed from outside, or out of memory)",
+        11 => "SIGSEGV (invalid memory access or stack overflow)",
+        15 => "SIGTERM (asked to end)",
+        24 => "SIGXCPU (processor time limit)",
+        31 => "SIGSYS (forbidden system call)",
+        _ => "see signal(7)",
+    }
+}
+
+struct At<'a>(Option<&'a str>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |location| write!(f, " at {location}"))
+    }
+}
+
+/// Why a runtime could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting is out of its range.
+    #[error("{key} = {value} is out of range; allowed: {allowed}")]
+    OutOfRange {
+        /// The setting.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What may be given.
+        allowed: String,
+    },
+    /// No memory for the segment.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The segment could not be laid out.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The kernel refused a thread or a descriptor of the runtime itself.
+    #[error("start the runtime's own threads and descriptors: {0}; raise RLIMIT_NPROC or RLIMIT_NOFILE")]
+    Refused(#[source] std::io::Error),
+}

@@ -1,0 +1,225 @@
+//! Handle: what a started task's user holds, and how an outcome becomes a value or an error.
+
+use crate::book::Outcome;
+use crate::dispatch::Ticket;
+use crate::error::{Place, Rejection, ResultRefusal, TaskError};
+use crate::evidence;
+use crate::runtime::{PartsRef, Runtime};
+use gorun_shm::os::ticks;
+use gorun_worker::codec::Portable;
+use gorun_worker::message;
+use gorun_worker::wire::status::{PanicReport, Status};
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A started task. Dropping it lets the task run on and forgets its result.
+///
+/// It is also a future, for any executor.
+#[must_use = "join the handle for the result, or drop it explicitly to run the task for its effects"]
+pub struct TaskHandle<R> {
+    state: State,
+    result: PhantomData<fn() -> R>,
+}
+
+enum State {
+    Waiting {
+        runtime: PartsRef,
+        ticket: Ticket,
+    },
+    /// Boxed, so that a handle stays small: there may be a million of them.
+    Refused(Box<TaskError>),
+    Taken,
+}
+
+impl<R: Portable> TaskHandle<R> {
+    pub(crate) fn waiting(runtime: &Runtime, ticket: Ticket) -> Self {
+        Self { state: State::Waiting { runtime: runtime.parts(), ticket }, result: PhantomData }
+    }
+
+    pub(crate) fn refused(error: TaskError) -> Self {
+        Self { state: State::Refused(Box::new(error)), result: PhantomData }
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// [`TaskError`] if there is none, whatever the reason. Every join ends, whatever dies.
+    ///
+    /// # Blocking
+    /// Until the task has ended. Inside a task it runs other tasks meanwhile.
+    #[inline]
+    pub fn join(mut self) -> Result<R, TaskError> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Waiting { runtime, .. } if runtime.dispatcher().is_foreign() => {
+                Err(TaskError::Rejected { reason: Rejection::ForkedHost })
+            }
+            State::Waiting { runtime, ticket } => match runtime.dispatcher().join(&ticket) {
+                Some(outcome) => resolve(outcome, &runtime),
+                None => Err(TaskError::Decode { place: Place::Slot }),
+            },
+            State::Refused(error) => Err(*error),
+            State::Taken => Err(TaskError::Closed),
+        }
+    }
+
+    /// Waits for the result, at most `timeout`; gives the handle back if the task goes on longer.
+    ///
+    /// The task is not stopped by the timeout.
+    ///
+    /// # Errors
+    /// The handle, if the timeout came first.
+    ///
+    /// # Blocking
+    /// Until the task has ended or the timeout has passed.
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
+        if let State::Waiting { runtime, ticket } = &self.state
+            && !runtime.dispatcher().is_foreign()
+        {
+            let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            let deadline = ticks::system_ns().saturating_add(nanos);
+            if !runtime.dispatcher().wait(ticket, Some(deadline)) {
+                return Err(self);
+            }
+        }
+        Ok(self.join())
+    }
+
+    /// True once [`TaskHandle::join`] would not wait.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match &self.state {
+            State::Waiting { runtime, ticket } => {
+                runtime.dispatcher().is_foreign() || runtime.dispatcher().is_done(ticket)
+            }
+            State::Refused(_) | State::Taken => true,
+        }
+    }
+
+    /// Has the context's waker called when the task ends. Does nothing inside a worker.
+    pub(crate) fn ask_to_be_woken(&self, context: &mut Context<'_>) {
+        if let State::Waiting { runtime, ticket } = &self.state {
+            runtime.dispatcher().ask_to_be_woken(ticket, context.waker());
+        }
+    }
+
+    /// Cancels the task if no worker has started it; it then ends as [`TaskError::Cancelled`].
+    ///
+    /// Returns false if it has started or ended: then it goes its way.
+    pub fn cancel(&self) -> bool {
+        match &self.state {
+            State::Waiting { runtime, ticket } => runtime.dispatcher().cancel(ticket),
+            State::Refused(_) | State::Taken => false,
+        }
+    }
+}
+
+impl<R: Portable> Future for TaskHandle<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match &self.state {
+            State::Waiting { runtime, .. } if runtime.dispatcher().is_foreign() => {
+                Err(TaskError::Rejected { reason: Rejection::ForkedHost })
+            }
+            State::Waiting { runtime, ticket } => {
+                let Some(outcome) = runtime.dispatcher().poll(ticket, context.waker()) else {
+                    return Poll::Pending;
+                };
+                resolve(outcome, runtime)
+            }
+            State::Refused(error) => Err((**error).clone()),
+            State::Taken => Err(TaskError::Closed),
+        };
+        self.state = State::Taken;
+        Poll::Ready(outcome)
+    }
+}
+
+impl<R> Unpin for TaskHandle<R> {}
+
+impl<R> Drop for TaskHandle<R> {
+    fn drop(&mut self) {
+        if let State::Waiting { runtime, ticket } = &self.state {
+            runtime.dispatcher().detach(ticket);
+        }
+    }
+}
+
+impl<R> fmt::Debug for TaskHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting { .. } => "waiting",
+            State::Refused(_) => "refused",
+            State::Taken => "taken",
+        };
+        f.debug_struct("TaskHandle").field("state", &state).finish()
+    }
+}
+
+/// Sleeps until one of the handles of a worker's nested tasks may have ended.
+pub(crate) fn sleep_until_any<R>(handles: &[TaskHandle<R>]) {
+    let waiting = handles.iter().filter_map(|handle| match &handle.state {
+        State::Waiting { runtime, ticket } => Some((runtime, ticket)),
+        _ => None,
+    });
+    let tickets: Vec<(&PartsRef, &Ticket)> = waiting.collect();
+    if let Some((runtime, _)) = tickets.first() {
+        let tickets: Vec<&Ticket> = tickets.iter().map(|(_, ticket)| *ticket).collect();
+        runtime.dispatcher().sleep_until_any(&tickets);
+    }
+}
+
+/// An outcome as its user sees it.
+#[inline]
+fn resolve<R: Portable>(outcome: Outcome, runtime: &PartsRef) -> Result<R, TaskError> {
+    let undecodable = || TaskError::Decode { place: Place::Result };
+    let (status, arrival) = match outcome {
+        Outcome::Inline { status, bytes, payload } => {
+            return match status {
+                Status::Finished => message::open_inline(payload, bytes).map_err(|_| undecodable()),
+                _ => Err(message::open_inline(payload, bytes).map_or_else(|_| undecodable(), panicked)),
+            };
+        }
+        Outcome::Message { status, arrival } => (status, *arrival),
+        Outcome::Bare { status, attempt, payload } => {
+            return Err(bare_error(status, attempt, payload, runtime.message_bytes_max()));
+        }
+        Outcome::Range(_) => return Err(TaskError::Decode { place: Place::Slot }),
+        Outcome::Broken(place) => return Err(TaskError::Decode { place }),
+    };
+    if status == Status::Finished {
+        return arrival.decode().map_err(|_| undecodable());
+    }
+    let report: PanicReport = arrival.decode().map_err(|_| undecodable())?;
+    Err(panicked(report))
+}
+
+pub(crate) fn panicked(report: PanicReport) -> TaskError {
+    TaskError::Panicked { message: report.message, location: report.location }
+}
+
+/// The error of a status that carries no message.
+#[cold]
+pub(crate) fn bare_error(status: Status, attempt: u8, payload: [u64; 4], limit: u64) -> TaskError {
+    match status {
+        Status::Lost => TaskError::WorkerLost { evidence: Box::new(evidence::unpack(payload, attempt)) },
+        Status::Cancelled => TaskError::Cancelled,
+        Status::Closed => TaskError::Closed,
+        Status::InputUndecodable => TaskError::Decode { place: Place::Input },
+        Status::UnknownFunction => TaskError::Decode { place: Place::Function },
+        Status::ResultTooLarge => {
+            TaskError::ResultRefused { reason: ResultRefusal::TooLarge { bytes: payload[1], limit } }
+        }
+        Status::NoMemory => {
+            TaskError::ResultRefused { reason: ResultRefusal::NoMemory { bytes: payload[1] } }
+        }
+        Status::ResultUnencodable => TaskError::ResultRefused { reason: ResultRefusal::Unencodable },
+        Status::Finished | Status::Panicked | Status::RangePartial => {
+            TaskError::Decode { place: Place::Slot }
+        }
+    }
+}

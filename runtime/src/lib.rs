@@ -1,0 +1,31 @@
+//! The host side of gorun: tasks and handles, dispatch, seats and their supervision.
+
+pub mod block;
+mod book;
+pub mod config;
+mod dispatch;
+pub mod error;
+mod evidence;
+mod go;
+pub mod handle;
+mod home;
+pub mod map;
+pub mod observe;
+mod orphan;
+mod pool;
+pub mod report;
+mod results;
+pub mod runtime;
+mod select;
+pub mod stats;
+pub mod task;
+
+pub use block::{Block, ShareError, SharedSlice, SliceLoan};
+pub use config::{Config, Placement};
+pub use error::{BuildError, Evidence, Rejection, ResultRefusal, TaskError};
+pub use go::{go_all, go_any, go_map, go_parallel, go_race};
+pub use handle::TaskHandle;
+pub use map::{Map, Outcomes};
+pub use runtime::{Builder, Runtime};
+pub use stats::{SeatStats, Stats};
+pub use task::{IntoTask, Task};

@@ -1,0 +1,466 @@
+//! Map: one function over many items, each item a task of its own, handed over in ranges.
+//!
+//! One claim hands a worker a range of items; the worker notes its progress item by item, so that a death costs
+//! exactly the item that ran, and the rest of its range is started again elsewhere. How many items a range has
+//! follows from how long they take: about sixty microseconds, so that hand-over costs little and load stays even.
+
+use crate::book::{Keep, RangeOutcome, Tally};
+use crate::dispatch::Ticket;
+use crate::error::{Place, TaskError};
+use crate::results::{RangeReader, Step};
+use crate::runtime::Runtime;
+use crate::task::{self, rejected};
+use gorun_shm::blocks::{OwnedBlock, SharedBlock};
+use gorun_shm::os::ticks::Rate;
+use gorun_worker::codec::Portable;
+use gorun_worker::function::Shim;
+use gorun_worker::message::{self, InFlight, SealError, Sealed};
+use gorun_worker::range::{self, RangeWriter};
+use gorun_worker::run;
+use gorun_worker::wire::status::MARK_RANGE;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Run time that a range should have.
+const RANGE_NS: u64 = 60_000;
+/// Most items of a range.
+const GRAIN_MAX: u32 = 4096;
+/// Most bytes of input that a range takes together; a single item may be larger.
+const RANGE_BYTES_MAX: usize = 1 << 18;
+/// Ranges under way at once for each seat: one that runs, one that waits, one on its way back.
+const RANGES_PER_SEAT: usize = 3;
+
+type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + 'a>;
+
+/// A map that was not started yet: settings, then one of the methods that run it.
+#[must_use = "a map runs only when its results are asked for"]
+pub struct Map<'a, I, A, R> {
+    runtime: Result<Runtime, TaskError>,
+    items: I,
+    function: fn(A) -> R,
+    grain: Option<u32>,
+    progress: Option<Progress<'a>>,
+}
+
+impl<'a, I, A, R> Map<'a, I, A, R>
+where
+    I: Iterator<Item = A>,
+    A: Portable,
+    R: Portable,
+{
+    pub(crate) fn new(runtime: Result<Runtime, TaskError>, items: I, function: fn(A) -> R) -> Self {
+        Self { runtime, items, function, grain: None, progress: None }
+    }
+
+    /// Items that one claim hands over, 1.. . Without this it follows from their run time.
+    pub fn grain(mut self, items: usize) -> Self {
+        self.grain = Some(u32::try_from(items).unwrap_or(GRAIN_MAX).clamp(1, GRAIN_MAX));
+        self
+    }
+
+    /// Calls `report` with how many items are done, and how many there are if that is known, as results arrive:
+    /// on the calling thread, at most once per range.
+    pub fn on_progress(mut self, report: impl FnMut(u64, Option<u64>) + 'a) -> Self {
+        self.progress = Some(Box::new(report));
+        self
+    }
+
+    /// Runs it; every item's outcome, in the order of the items.
+    ///
+    /// # Blocking
+    /// Until all have ended.
+    pub fn outcomes(self) -> Vec<Result<R, TaskError>> {
+        let expected = self.items.size_hint().0;
+        let mut outcomes = Vec::with_capacity(expected.min(1 << 24));
+        outcomes.extend(self.iter());
+        outcomes
+    }
+
+    /// Runs it; all values in the order of the items, or the first error.
+    ///
+    /// # Errors
+    /// The first [`TaskError`] in order; items not handed out by then are not run.
+    ///
+    /// # Blocking
+    /// Until all have ended, or one has failed.
+    pub fn collect<C: FromIterator<R>>(self) -> Result<C, TaskError> {
+        self.iter().collect()
+    }
+
+    /// Runs it step by step: an iterator over the outcomes, in the order of the items.
+    ///
+    /// Memory is bounded whatever the length of the input. Dropping the iterator stops handing out.
+    pub fn iter(self) -> Outcomes<'a, I, A, R> {
+        let total = match self.items.size_hint() {
+            (low, Some(high)) if low == high => Some(high as u64),
+            _ => None,
+        };
+        Outcomes {
+            runtime: self.runtime,
+            items: self.items,
+            function: self.function,
+            fixed_grain: self.grain,
+            progress: self.progress,
+            total,
+            done: 0,
+            handed_out: 0,
+            waiting: None,
+            under_way: VecDeque::new(),
+            current: None,
+            refused: VecDeque::new(),
+            pace: Pace::new(),
+            failed: None,
+        }
+    }
+}
+
+/// What was learned of the items so far.
+#[derive(Debug)]
+struct Pace {
+    range_ticks: u64,
+    item_ticks: Option<u64>,
+    item_bytes: usize,
+    result_bytes: usize,
+    grain: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let range_ticks = Rate::measured().ticks(RANGE_NS);
+        Self { range_ticks, item_ticks: None, item_bytes: 32, result_bytes: 32, grain: 1 }
+    }
+
+    fn learn(&mut self, items: u32, ticks: u64, result_bytes: u64) {
+        let items = u64::from(items.max(1));
+        let each = ticks / items;
+        let smoothed = self.item_ticks.map_or(each, |known| (known * 3 + each) / 4);
+        self.item_ticks = Some(smoothed);
+        let wanted = self.range_ticks / smoothed.max(1);
+        let wanted = u32::try_from(wanted).unwrap_or(GRAIN_MAX).clamp(1, GRAIN_MAX);
+        // Grows step by step: a few quick items say little about the next thousand.
+        self.grain = wanted.min(self.grain.saturating_mul(4));
+        let bytes = usize::try_from(result_bytes / items).unwrap_or(usize::MAX / 2);
+        self.result_bytes = self.result_bytes.max(bytes + bytes / 4 + 1).min(RANGE_BYTES_MAX);
+    }
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    ticket: Ticket,
+    /// Items in its input block, and how many of them an earlier round has finished.
+    count: u32,
+    skip: u32,
+    /// Encoded bytes in its input block.
+    bytes: u32,
+    /// What its input carries.
+    parcels: Vec<SharedBlock>,
+}
+
+/// What stands in line, in the order of the items.
+#[derive(Debug)]
+enum Pending {
+    Range(UnderWay),
+    /// An item that could not travel.
+    Refused(TaskError),
+}
+
+#[derive(Debug)]
+struct Current {
+    range: UnderWay,
+    reader: RangeReader,
+    tally: Tally,
+    items: u64,
+}
+
+/// See [`Map::iter`].
+pub struct Outcomes<'a, I, A, R> {
+    runtime: Result<Runtime, TaskError>,
+    items: I,
+    function: fn(A) -> R,
+    fixed_grain: Option<u32>,
+    progress: Option<Progress<'a>>,
+    total: Option<u64>,
+    done: u64,
+    handed_out: u64,
+    /// An item that did not fit the last range.
+    waiting: Option<A>,
+    under_way: VecDeque<Pending>,
+    /// The range whose results are being read.
+    current: Option<Current>,
+    /// Outcomes of items that come next and have no result.
+    refused: VecDeque<TaskError>,
+    pace: Pace,
+    /// Nothing more can be handed out; told once per item that is left.
+    failed: Option<TaskError>,
+}
+
+impl<I, A, R> Iterator for Outcomes<'_, I, A, R>
+where
+    I: Iterator<Item = A>,
+    A: Portable,
+    R: Portable,
+{
+    type Item = Result<R, TaskError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(current) = &mut self.current
+            && let Some(item) = current.reader.next_item()
+        {
+            current.tally.count_item(&item);
+            current.items += 1;
+            return Some(item);
+        }
+        self.next_range_item()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.items.size_hint().0 + usize::from(self.waiting.is_some()), None)
+    }
+}
+
+impl<I, A, R> Outcomes<'_, I, A, R>
+where
+    I: Iterator<Item = A>,
+    A: Portable,
+    R: Portable,
+{
+    /// The first item of the next range.
+    #[cold]
+    fn next_range_item(&mut self) -> Option<Result<R, TaskError>> {
+        loop {
+            self.close_current();
+            if let Some(error) = self.refused.pop_front() {
+                self.done += 1;
+                return Some(Err(error));
+            }
+            self.hand_out();
+            match self.under_way.pop_front() {
+                Some(Pending::Range(range)) => self.take_back(range),
+                Some(Pending::Refused(error)) => self.refused.push_back(error),
+                None => return self.next_refused(),
+            }
+            if let Some(current) = &mut self.current
+                && let Some(item) = current.reader.next_item()
+            {
+                current.tally.count_item(&item);
+                current.items += 1;
+                return Some(item);
+            }
+        }
+    }
+
+    /// The outcome of an item that could not be handed out.
+    fn next_refused(&mut self) -> Option<Result<R, TaskError>> {
+        let error = match &self.runtime {
+            Err(error) => Some(error.clone()),
+            Ok(_) => self.failed.clone(),
+        }?;
+        let item = self.waiting.take().or_else(|| self.items.next());
+        item.map(|_| Err(error))
+    }
+
+    /// Hands out ranges until enough are under way.
+    fn hand_out(&mut self) {
+        let Ok(runtime) = &self.runtime else { return };
+        let runtime = runtime.clone();
+        let window = runtime.workers() * RANGES_PER_SEAT;
+        while self.under_way.len() < window && self.failed.is_none() {
+            match self.next_range(&runtime) {
+                Ok(Some((count, sealed))) => {
+                    self.handed_out += u64::from(count);
+                    if let Err(error) = self.submit(&runtime, sealed, count, 0, false) {
+                        self.failed = Some(error.clone());
+                        (0..count).for_each(|_| self.under_way.push_back(Pending::Refused(error.clone())));
+                    }
+                }
+                Ok(None) => return,
+                // One item could not travel; those before and behind it can.
+                Err(error) => self.under_way.push_back(Pending::Refused(error)),
+            }
+        }
+    }
+
+    fn grain(&self, seats: usize) -> u32 {
+        let Some(total) = self.total else { return self.fixed_grain.unwrap_or(self.pace.grain) };
+        // Near the end smaller ranges, so that all seats end together.
+        let left = total.saturating_sub(self.handed_out) / (seats as u64 * 2).max(1);
+        let left = u32::try_from(left).unwrap_or(GRAIN_MAX).max(1);
+        self.fixed_grain.unwrap_or(self.pace.grain.min(left))
+    }
+
+    /// Encodes the next items into a range; none if there are no more.
+    fn next_range(&mut self, runtime: &Runtime) -> Result<Option<(u32, Sealed)>, TaskError> {
+        let Some(first) = self.waiting.take().or_else(|| self.items.next()) else { return Ok(None) };
+        let dispatcher = runtime.dispatcher();
+        let (blocks, me) = (&dispatcher.commons.blocks, dispatcher.me);
+        let grain = self.grain(runtime.workers());
+        let room = (self.pace.item_bytes * grain as usize).min(RANGE_BYTES_MAX) + 64;
+        let mut writer = RangeWriter::with_room(blocks, me, room).map_err(rejected)?;
+        if !writer.push(&first).map_err(rejected)? {
+            drop(writer);
+            let needed = range::bytes_of_one(&first).map_err(rejected)?;
+            let limit = runtime.message_bytes_max();
+            if needed as u64 > limit {
+                return Err(rejected(SealError::TooLarge { bytes: needed as u64, limit }));
+            }
+            writer = RangeWriter::with_room(blocks, me, needed).map_err(rejected)?;
+            if !writer.push(&first).map_err(rejected)? {
+                return Err(rejected(SealError::Malformed));
+            }
+        }
+        while writer.count() < grain {
+            let Some(item) = self.items.next() else { break };
+            match writer.push(&item) {
+                Ok(true) => {}
+                // Too large for what is left, or refused: it begins the next range, which reports it.
+                Ok(false) | Err(_) => {
+                    self.waiting = Some(item);
+                    break;
+                }
+            }
+        }
+        let count = writer.count();
+        let sealed = writer.finish(blocks).map_err(rejected)?;
+        let each = sealed.bytes as usize / count.max(1) as usize + 1;
+        self.pace.item_bytes = self.pace.item_bytes.max(each).min(RANGE_BYTES_MAX);
+        Ok(Some((count, sealed)))
+    }
+
+    /// Publishes a range, at the end of those under way or, for what is left of one, at the front.
+    fn submit(
+        &mut self,
+        runtime: &Runtime,
+        sealed: Sealed,
+        count: u32,
+        skip: u32,
+        at_front: bool,
+    ) -> Result<(), TaskError> {
+        let dispatcher = runtime.dispatcher();
+        let room = (self.pace.result_bytes * (count - skip) as usize).clamp(64, RANGE_BYTES_MAX);
+        let output = OwnedBlock::allocate(&dispatcher.commons.blocks, room, dispatcher.me)
+            .map_err(|cause| rejected(SealError::NoMemory { bytes: room as u64, cause }))?;
+        let shim = run::run_range::<A, R> as Shim;
+        let mut descriptor = task::describe(
+            runtime,
+            shim,
+            self.function as usize,
+            sealed.payload,
+            (sealed.bytes, sealed.marks),
+        )?;
+        descriptor.marks |= MARK_RANGE;
+        let output = output.into_handle();
+        [descriptor.payload[2], descriptor.payload[3]] = output.words();
+        let bytes = sealed.bytes;
+        let InFlight { message, parcels } = sealed.hand_over_input();
+        let keep = Keep { input: InFlight { message, parcels: Vec::new() }, output: Some(output) };
+        let ticket = dispatcher.submit(&descriptor, Some(Box::new(keep)))?;
+        if skip == 0 {
+            dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(count));
+        }
+        let range = UnderWay { ticket, count, skip, bytes, parcels };
+        if at_front {
+            self.under_way.push_front(Pending::Range(range))
+        } else {
+            self.under_way.push_back(Pending::Range(range))
+        }
+        Ok(())
+    }
+
+    /// Waits for a range and makes it the one that is read.
+    fn take_back(&mut self, range: UnderWay) {
+        let Ok(runtime) = self.runtime.clone() else { return };
+        let outcome = runtime.dispatcher().join(&range.ticket).and_then(RangeOutcome::of);
+        let Some(outcome) = outcome else {
+            return self.refuse_rest(range.skip, range.count, &TaskError::Decode { place: Place::Slot });
+        };
+        self.pace.learn(outcome.done.saturating_sub(range.skip), outcome.ticks, outcome.bytes);
+        let reader = RangeReader::new(outcome, range.count, range.skip, runtime.message_bytes_max());
+        self.current = Some(Current { range, reader, tally: Tally::default(), items: 0 });
+    }
+
+    /// The range was read: count its items, and see to what is left of it.
+    fn close_current(&mut self) {
+        let (Ok(runtime), Some(current)) = (self.runtime.clone(), self.current.take()) else { return };
+        let Current { range, reader, tally, items } = current;
+        runtime.dispatcher().count_items(range.ticket.lane, |total| total.add(&tally));
+        self.done += items;
+        if let Some(report) = &mut self.progress {
+            report(self.done, self.total);
+        }
+        match reader.finish() {
+            Step::Complete => {}
+            Step::Failed { done, error } => self.refuse_rest(done, range.count, &error),
+            Step::GoOn { done, input: Some(input) } => {
+                let UnderWay { count, bytes, parcels, .. } = range;
+                self.go_on(&runtime, Rest { input, count, skip: done, bytes, parcels });
+            }
+            Step::GoOn { done, input: None } => {
+                self.refuse_rest(done, range.count, &TaskError::Decode { place: Place::Slot });
+            }
+        }
+    }
+
+    fn refuse_rest(&mut self, done: u32, count: u32, error: &TaskError) {
+        (done..count).for_each(|_| self.refused.push_back(error.clone()));
+    }
+
+    /// Starts what is left of a range again, ahead of everything else.
+    fn go_on(&mut self, runtime: &Runtime, rest: Rest) {
+        let Rest { mut input, count, skip, bytes, parcels } = rest;
+        range::write_prefix(&mut input, count, skip);
+        let sealed = message::reseal(input, bytes, parcels);
+        if let Err(error) = self.submit(runtime, sealed, count, skip, true) {
+            self.refuse_rest(skip, count, &error);
+        }
+    }
+}
+
+/// What is left of a range.
+struct Rest {
+    input: OwnedBlock,
+    count: u32,
+    skip: u32,
+    /// Encoded bytes in it, without the handles behind them.
+    bytes: u32,
+    parcels: Vec<SharedBlock>,
+}
+
+impl<I, A, R> Drop for Outcomes<'_, I, A, R> {
+    fn drop(&mut self) {
+        if let Ok(runtime) = &self.runtime {
+            let ranges = self.under_way.iter().filter_map(|pending| match pending {
+                Pending::Range(range) => Some(range),
+                Pending::Refused(_) => None,
+            });
+            for range in ranges {
+                runtime.dispatcher().cancel(&range.ticket);
+                runtime.dispatcher().detach(&range.ticket);
+            }
+        }
+    }
+}
+
+impl RangeOutcome {
+    fn of(outcome: crate::book::Outcome) -> Option<Self> {
+        match outcome {
+            crate::book::Outcome::Range(range) => Some(*range),
+            _ => None,
+        }
+    }
+}
+
+impl<I, A, R> fmt::Debug for Map<'_, I, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("grain", &self.grain).finish_non_exhaustive()
+    }
+}
+
+impl<I, A, R> fmt::Debug for Outcomes<'_, I, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcomes")
+            .field("done", &self.done)
+            .field("under_way", &self.under_way.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! Link: the control socket to a living zygote, and how a zygote comes to life.
+
+use gorun_shm::Segment;
+use gorun_worker::os::{fork, identity, poll, socket};
+use gorun_worker::zygote::protocol::{self, News, Order, Received};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+
+/// The host's end.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Shared, not duplicated: a fork of the host must not hold a second one that nobody knows of.
+    socket: Arc<OwnedFd>,
+}
+
+impl Link {
+    /// Starts a zygote: this program again, recognised before main by a token nobody else knows.
+    ///
+    /// # Errors
+    /// What the kernel said: no descriptors, no processes left.
+    ///
+    /// # Blocking
+    /// Until the new image is being executed, about a millisecond.
+    pub(crate) fn start(
+        segment: &Arc<Segment>,
+        lease: BorrowedFd<'_>,
+        first: Vec<u16>,
+        cpus: Vec<u32>,
+    ) -> io::Result<Self> {
+        let file = segment.file().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        let (ours, theirs) = socket::pair()?;
+        fork::keep_from_forks(ours.as_fd());
+        let token = identity::random_token()?;
+        let hello = Order::Hello { token, segment_bytes: segment.bytes() as u64, first, cpus };
+        // Sent before the zygote exists, so that it finds everything when it looks.
+        protocol::send(&ours, &hello, &[file, lease])?;
+        let name = std::env::args_os().next().unwrap_or_else(|| OsString::from("gorun"));
+        let environment = environment_with(&protocol::mark(token));
+        fork::execute_detached(c"/proc/self/exe", &[c_string(name)], &environment, theirs.as_fd())?;
+        Ok(Self { socket: Arc::new(ours) })
+    }
+
+    /// The socket, to wait on.
+    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
+    }
+
+    /// Lets the zygote go and returns when it is gone, with its pidfd if it told of itself only now.
+    ///
+    /// # Blocking
+    /// Until the zygote has reaped its workers and left, at most `milliseconds` for each thing it still says.
+    pub(crate) fn close(self, milliseconds: i64) -> Option<OwnedFd> {
+        socket::end_sending(&self.socket);
+        let mut zygote = None;
+        while poll::wait_one(self.socket.as_fd(), milliseconds) {
+            match protocol::receive::<News>(&self.socket, false) {
+                Ok(Some(Received { message: News::Ready { .. }, descriptors })) => {
+                    zygote = descriptors.into_iter().next()
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        zygote
+    }
+
+    /// Asks for a worker.
+    ///
+    /// # Errors
+    /// What the kernel said; the zygote may be dead.
+    pub(crate) fn fork(&self, record: u16) -> io::Result<()> {
+        protocol::send(&self.socket, &Order::Fork { record }, &[])
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        fork::allow_in_forks(self.socket.as_fd());
+    }
+}
+
+fn environment_with(mark: &str) -> Vec<CString> {
+    let own = std::env::vars_os().map(|(key, value)| {
+        let mut entry = key;
+        entry.push("=");
+        entry.push(value);
+        c_string(entry)
+    });
+    own.chain([c_string(OsString::from(format!("{}={mark}", protocol::VARIABLE)))]).collect()
+}
+
+fn c_string(text: OsString) -> CString {
+    // The environment and the arguments came from C strings, so there is no zero in them.
+    CString::new(text.into_vec()).unwrap_or_default()
+}

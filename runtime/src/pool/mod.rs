@@ -1,0 +1,327 @@
+//! Pool: the seats and whoever sits in them, kept by two threads of the host.
+//!
+//! `watch` sleeps on the workers' death words and on the bell of awaited tasks; `reactor` sleeps on the
+//! zygote's socket and on the workers' pidfds. Both feed the roster, which decides; what it decides is done
+//! here, under its lock, so that there is one recoverer at a time.
+
+mod degrade;
+mod link;
+mod reactor;
+mod roster;
+mod watch;
+
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::error::BuildError;
+use crate::evidence;
+use gorun_shm::OwnerId;
+use gorun_shm::sync::{AtomicBool, Ordering};
+use gorun_worker::os::poll::WakeUp;
+use gorun_worker::os::{death_word, fork, lease, pidfd};
+use gorun_worker::wire::commons::Commons;
+use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT};
+use gorun_worker::wire::ids::WorkerId;
+use gorun_worker::zygote::protocol::ProcessEnd;
+use link::Link;
+use roster::{Action, Roster};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// What both threads and the runtime share.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: Config,
+    commons: Arc<Commons>,
+    dispatcher: Arc<Dispatcher>,
+    state: Mutex<PoolState>,
+    /// Told when a seat changes hands: what `wait_until_ready` and the shutdown wait for.
+    changed: Condvar,
+    /// Ends the reactor's sleep.
+    wake_up: WakeUp,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug)]
+struct PoolState {
+    roster: Roster,
+    link: Option<Link>,
+    /// Descriptors of living workers by record, and whether the end was seen on them.
+    pidfds: HashMap<u16, (i32, Arc<OwnedFd>, bool)>,
+    zygote: Option<Arc<OwnedFd>>,
+    /// Libraries the zygote has loaded; none until it is ready.
+    libraries: Option<Vec<String>>,
+    /// Zygotes that died before they were ready, in a row.
+    failed_zygotes: u32,
+    degraded: bool,
+    /// Both ends of the lease; dropping the write end ends every worker.
+    lease: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// The pool's threads; dropping them without [`Threads::join`] leaves them to the process's end.
+#[derive(Debug)]
+pub(crate) struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits for both to end.
+    pub(crate) fn join(self) {
+        for thread in self.0 {
+            // A thread that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Pool {
+    /// Opens the pool: asks for every worker, waits for none.
+    ///
+    /// # Errors
+    /// If the host's own threads or descriptors cannot be had. Processes that cannot be had are no error: the
+    /// pool degrades to threads and says so.
+    pub(crate) fn open(
+        config: Config,
+        commons: Arc<Commons>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Result<(Arc<Self>, Threads), BuildError> {
+        let shape = commons.map.shape;
+        let state = PoolState {
+            roster: Roster::new(shape.seats, shape.records, config.spares),
+            link: None,
+            pidfds: HashMap::new(),
+            zygote: None,
+            libraries: None,
+            failed_zygotes: 0,
+            degraded: false,
+            lease: None,
+        };
+        let pool = Arc::new(Self {
+            config,
+            commons,
+            dispatcher,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            wake_up: WakeUp::new().map_err(BuildError::Refused)?,
+            stopping: AtomicBool::new(false),
+        });
+        let threads = pool.start_threads()?;
+        Ok((pool, threads))
+    }
+
+    fn start_threads(self: &Arc<Self>) -> Result<Threads, BuildError> {
+        let (watch, reactor) = (Arc::clone(self), Arc::clone(self));
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(BuildError::Refused)
+        };
+        // The reactor starts the zygote, so that the caller does not wait for it.
+        let reactor = spawn("gorun-reactor", Box::new(move || reactor::run(&reactor)))?;
+        match spawn("gorun-watch", Box::new(move || watch::run(&watch))) {
+            Ok(watch) => Ok(Threads(vec![reactor, watch])),
+            Err(error) => {
+                self.stop_threads();
+                Threads(vec![reactor]).join();
+                Err(error)
+            }
+        }
+    }
+
+    /// Libraries that workers have loaded, for naming functions in them.
+    ///
+    /// # Blocking
+    /// Until the zygote is ready or given up.
+    pub(crate) fn libraries(&self) -> Vec<String> {
+        let mut state = self.lock();
+        loop {
+            if let Some(libraries) = &state.libraries {
+                return libraries.clone();
+            }
+            if state.degraded || self.is_stopping() {
+                return gorun_worker::function::libraries();
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// True if tasks run on threads because no process could be had.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.lock().degraded
+    }
+
+    /// Ends everything: unstarted tasks are closed, running ones killed; returns when no process is left.
+    ///
+    /// # Blocking
+    /// Until the kernel has torn down the workers, or until running tasks end where they run on threads.
+    pub(crate) fn stop(&self, threads: Threads) {
+        self.dispatcher.close();
+        let victims = {
+            let mut state = self.lock();
+            state.roster.close();
+            state
+                .pidfds
+                .iter()
+                .map(|(record, (_, pidfd, _))| (*record, Arc::clone(pidfd)))
+                .collect::<Vec<_>>()
+        };
+        for worker in self.commons.workers.iter() {
+            worker.stop();
+            worker.bell.ring();
+        }
+        for (_, pidfd) in &victims {
+            // A worker that is gone already is what we want.
+            let _ = pidfd::kill(pidfd);
+        }
+        self.stop_threads();
+        threads.join();
+        let mut state = self.lock();
+        for (record, pidfd) in victims {
+            let _ = gorun_worker::os::poll::wait_one(pidfd.as_fd(), TEAR_DOWN_MS_MAX);
+            if let Some(owner) = OwnerId::worker(record) {
+                self.dispatcher.close_running(owner);
+            }
+        }
+        // The lease first: it ends any worker that was being forked just now, and the zygote waits for those.
+        if let Some((_, write_end)) = &state.lease {
+            fork::allow_in_forks(write_end.as_fd());
+        }
+        state.lease = None;
+        let told_late = state.link.take().and_then(|link| link.close(TEAR_DOWN_MS_MAX)).map(Arc::new);
+        let zygote = state.zygote.take().or(told_late);
+        drop(state);
+        if let Some(zygote) = zygote {
+            let _ = gorun_worker::os::poll::wait_one(zygote.as_fd(), TEAR_DOWN_MS_MAX);
+        }
+        for record in 0..self.commons.map.shape.records {
+            if let Some(owner) = OwnerId::worker(record) {
+                self.dispatcher.close_running(owner);
+            }
+        }
+    }
+
+    /// True if the worker of the record came as far as serving.
+    fn has_begun(&self, record: u16) -> bool {
+        self.commons.workers.get(usize::from(record)).is_some_and(|worker| worker.duty.has_begun())
+    }
+
+    fn stop_threads(&self) {
+        self.stopping.store(true, Ordering::Release); // Release: pairs with `is_stopping`.
+        self.wake_up.wake();
+        self.commons.host.bell.ring();
+        self.changed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire) // Acquire: pairs with the Release in `stop_threads`.
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        // A panic under the lock is a bug of ours; recovery must go on all the same.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out what the roster decided. `state` is locked, so there is one recoverer at a time.
+    fn carry_out(&self, state: &mut PoolState, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Fork { record, seat } => self.ask_for_worker(state, record, seat),
+                Action::Assign { record, seat } => self.seat_spare(state, record, seat),
+                Action::Vacate { seat } => self.vacate(state, seat),
+                Action::Bury { record, worker, pid, end } => self.bury(state, record, worker, (pid, end)),
+                Action::Degrade { seat } => self.degrade(state, seat),
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn ask_for_worker(&self, state: &mut PoolState, record: u16, seat: Option<u16>) {
+        self.prepare(record, seat);
+        // Without a link the next zygote is told of all unborn workers when it starts.
+        if let Some(link) = &state.link {
+            // A dead zygote is noticed by the reactor, and its orders repeated to the next.
+            let _ = link.fork(record);
+        }
+        self.commons.host.bell.ring();
+    }
+
+    fn prepare(&self, record: u16, seat: Option<u16>) {
+        let worker = &self.commons.workers[usize::from(record)];
+        death_word::clear(&worker.death_word);
+        worker.prepare(seat.map_or(NO_SEAT, u32::from), seat.and_then(|seat| self.config.cpu_of(seat)));
+        if let Some(seat) = seat {
+            self.dispatcher.home.set_worker(seat, Some(record));
+        }
+    }
+
+    fn seat_spare(&self, state: &PoolState, record: u16, seat: u16) {
+        let worker = &self.commons.workers[usize::from(record)];
+        worker.assign(u32::from(seat), self.config.cpu_of(seat));
+        self.dispatcher.home.set_worker(seat, Some(record));
+        worker.bell.ring();
+        self.commons.seats[usize::from(seat)].restarts.add(1);
+        self.publish_assignment(state, record);
+    }
+
+    fn publish_assignment(&self, state: &PoolState, record: u16) {
+        let Some((seat, generation, pid)) = state.roster.seat_of(record) else { return };
+        self.commons.seats[usize::from(seat)].assign(Assignment {
+            record: u64::from(record),
+            generation: u64::from(generation),
+            pid: u64::try_from(pid).unwrap_or(0),
+            cpu: self.config.cpu_of(seat).map_or(0, |cpu| u64::from(cpu) + 1),
+        });
+    }
+
+    fn vacate(&self, state: &PoolState, seat: u16) {
+        self.dispatcher.home.set_worker(seat, None);
+        if state.roster.is_closed() {
+            // A planned stop is no death, and observers want to know who sat here at the end.
+            return;
+        }
+        let record = &self.commons.seats[usize::from(seat)];
+        record.deaths.add(1);
+        record.assign(Assignment::default());
+    }
+
+    /// The process is gone for good: its running tasks are lost, what it held is free again.
+    fn bury(&self, state: &mut PoolState, record: u16, worker: WorkerId, (pid, end): (i32, ProcessEnd)) {
+        state.pidfds.remove(&record);
+        let Some(owner) = OwnerId::worker(record) else { return };
+        if state.roster.is_closed() {
+            // A planned stop: what ran is closed with the runtime, not lost.
+            self.dispatcher.close_running(owner);
+        }
+        let duty = &self.commons.workers[usize::from(record)].duty;
+        if duty.depth() >= DEPTH_MAX {
+            let payload = evidence::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));
+            self.dispatcher.end_all_lost(owner, payload);
+            crate::orphan::end_all_lost(&self.commons, owner, payload);
+        }
+        for depth in 0..=duty.depth().min(DEPTH_MAX - 1) {
+            let intent = duty.intent(depth);
+            let payload = evidence::pack(worker, pid, end, duty.progress(depth));
+            self.end_lost(intent.lane, |tail| intent.position_near(tail), owner, payload);
+        }
+        crate::orphan::close_nested(&self.commons, record);
+        self.dispatcher.collect_ended();
+        crate::orphan::keep_results(&self.commons, owner);
+        let recovered = self.commons.blocks.recover(owner);
+        tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
+    }
+
+    fn end_lost(&self, lane: u16, near: impl Fn(u64) -> u64, dead: OwnerId, payload: [u64; 4]) {
+        if lane < self.dispatcher.lane_count() {
+            self.dispatcher.end_lost(lane, near, dead, payload);
+        } else {
+            crate::orphan::end_lost(&self.commons, lane, near, dead, payload);
+        }
+    }
+}
+
+/// Longest wait for the kernel to tear a killed process down.
+const TEAR_DOWN_MS_MAX: i64 = 10_000;
+
+/// Where a lease is made, kept from forks of the host.
+fn open_lease() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (read_end, write_end) = lease::pipe()?;
+    fork::keep_from_forks(write_end.as_fd());
+    Ok((read_end, write_end))
+}

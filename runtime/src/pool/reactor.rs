@@ -1,0 +1,179 @@
+//! Reactor: the thread that talks with the zygote and learns for certain that a process is gone.
+//!
+//! It starts the zygote and lives as long as the pool, replaces a zygote that dies, and takes a worker's end
+//! from the zygote's word or, if there is no zygote to tell, from its pidfd.
+
+use super::link::Link;
+use super::{Pool, PoolState, open_lease};
+use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Zygotes that may fail to start in a row before the pool does without processes.
+const FAILED_ZYGOTES_MAX: u32 = 2;
+
+/// Serves until the pool stops.
+pub(super) fn run(pool: &Pool) {
+    {
+        let mut state = pool.lock();
+        let actions = state.roster.open();
+        pool.carry_out(&mut state, actions);
+        start_zygote(pool, &mut state);
+    }
+    while !pool.is_stopping() {
+        let (pidfds, link) = {
+            let state = pool.lock();
+            let open = state.pidfds.iter().filter(|(_, (_, _, ended))| !ended);
+            let pidfds: Vec<(u16, Arc<OwnedFd>)> =
+                open.map(|(record, (_, pidfd, _))| (*record, Arc::clone(pidfd))).collect();
+            let socket = state.link.as_ref().map(Link::socket);
+            (pidfds, socket)
+        };
+        let mut waited: Vec<BorrowedFd<'_>> = vec![pool.wake_up.as_fd()];
+        waited.extend(pidfds.iter().map(|(_, pidfd)| pidfd.as_fd()));
+        waited.extend(link.as_ref().map(|socket| socket.as_fd()));
+        let Ok(ready) = gorun_worker::os::poll::wait(&waited) else { continue };
+        pool.wake_up.clear();
+        if link.is_some() && ready.last() == Some(&true) {
+            hear(pool);
+        }
+        for (index, (record, _)) in pidfds.iter().enumerate() {
+            if ready[index + 1] {
+                seen_ended(pool, *record);
+            }
+        }
+    }
+}
+
+fn start_zygote(pool: &Pool, state: &mut PoolState) {
+    state.link = None;
+    state.libraries = None;
+    let started = if pool.config.processes { try_start(pool, state) } else { Err(switched_off()) };
+    match started {
+        Ok(link) => state.link = Some(link),
+        Err(cause) => without_zygote(pool, state, &cause.to_string()),
+    }
+}
+
+fn switched_off() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "processes are switched off")
+}
+
+fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
+    if state.lease.is_none() {
+        state.lease = Some(open_lease()?);
+    }
+    let Some((read_end, _)) = &state.lease else { return Err(switched_off()) };
+    Link::start(pool.commons.segment(), read_end.as_fd(), state.roster.unborn(), pool.config.cpus.clone())
+}
+
+/// No zygote: serve the seats by threads, and say so.
+fn without_zygote(pool: &Pool, state: &mut PoolState, cause: &str) {
+    if pool.config.processes {
+        pool.warn(&format!(
+            "no worker process can be had ({cause}); tasks run on threads of this process, \
+             a crash in one ends the program. Raise RLIMIT_NOFILE and RLIMIT_NPROC, or allow memfd_create and clone."
+        ));
+    }
+    let actions = state.roster.no_zygote();
+    pool.carry_out(state, actions);
+}
+
+/// Reads everything the zygote has said; replaces it if it is gone.
+fn hear(pool: &Pool) {
+    let mut state = pool.lock();
+    loop {
+        let Some(link) = &state.link else { return };
+        match protocol::receive::<News>(&*link.socket(), false) {
+            Ok(Some(Received { message, descriptors })) => heard(pool, &mut state, message, descriptors),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(None) | Err(_) => return replace_zygote(pool, &mut state),
+        }
+    }
+}
+
+fn heard(pool: &Pool, state: &mut PoolState, news: News, descriptors: Vec<OwnedFd>) {
+    let mut descriptors = descriptors.into_iter();
+    let actions = match news {
+        News::Ready { libraries } => {
+            state.libraries = Some(libraries);
+            state.zygote = descriptors.next().map(Arc::new);
+            state.failed_zygotes = 0;
+            Vec::new()
+        }
+        News::Failed { reason } => {
+            pool.warn(&format!("the zygote cannot serve: {reason}"));
+            state.failed_zygotes = FAILED_ZYGOTES_MAX;
+            Vec::new()
+        }
+        News::Forked { record, pid } => {
+            if let Some(pidfd) = descriptors.next() {
+                state.pidfds.insert(record, (pid, Arc::new(pidfd), false));
+            }
+            let actions = state.roster.forked(record, pid);
+            pool.publish_assignment(state, record);
+            // The watcher may have seen the death word before this; let it look again.
+            pool.commons.host.bell.ring();
+            actions
+        }
+        News::Refused { record, errno } => {
+            let cause = io::Error::from_raw_os_error(errno);
+            pool.warn(&format!(
+                "a worker process was refused ({cause}); raise RLIMIT_NPROC or the cgroup's pids.max"
+            ));
+            state.roster.refused(record)
+        }
+        News::Ended { record, pid, end } => {
+            let began = pool.has_begun(record);
+            state.roster.ended(record, pid, end, began)
+        }
+    };
+    pool.carry_out(state, actions);
+}
+
+fn replace_zygote(pool: &Pool, state: &mut PoolState) {
+    if pool.is_stopping() {
+        state.link = None;
+        return;
+    }
+    // Nobody will tell of these any more.
+    let ended: Vec<(u16, i32)> = state
+        .pidfds
+        .iter()
+        .filter(|(_, (_, _, ended))| *ended)
+        .map(|(record, (pid, _, _))| (*record, *pid))
+        .collect();
+    state.zygote = None;
+    state.failed_zygotes += u32::from(state.libraries.is_none());
+    if state.failed_zygotes >= FAILED_ZYGOTES_MAX {
+        state.link = None;
+        without_zygote(pool, state, "the zygote does not start");
+    } else {
+        pool.commons.host.zygote_restarts.add(1);
+        state.roster.new_zygote();
+        start_zygote(pool, state);
+    }
+    for (record, pid) in ended {
+        let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
+        pool.carry_out(state, actions);
+    }
+}
+
+/// A pidfd says that its process is gone. The zygote says how it ended, if it is there to say.
+fn seen_ended(pool: &Pool, record: u16) {
+    let mut state = pool.lock();
+    let Some((pid, pidfd, ended)) = state.pidfds.get_mut(&record) else { return };
+    if !gorun_worker::os::pidfd::has_ended(&*pidfd) {
+        return;
+    }
+    *ended = true;
+    let pid = *pid;
+    let actions = state.roster.dying(record);
+    pool.carry_out(&mut state, actions);
+    let told_by_zygote = state.link.is_some() && state.roster.is_child_of_current_zygote(record);
+    if !told_by_zygote {
+        let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
+        pool.carry_out(&mut state, actions);
+    }
+}

@@ -1,0 +1,90 @@
+//! Watch: the thread that hears of deaths first, and of awaited tasks that have ended.
+//!
+//! It sleeps on the workers' death words, which the kernel marks and wakes within microseconds of a death, and
+//! on the host's bell, which workers ring after a notice.
+
+use super::Pool;
+use gorun_shm::doorbell::Doorbell;
+use gorun_shm::os::futex;
+use gorun_shm::ring::spsc::{Consumer, RingHeader};
+use gorun_shm::segment::{View, ViewSlice};
+use gorun_shm::sync::{AtomicU32, AtomicU64};
+use gorun_worker::os::death_word::{self, Sign};
+use gorun_worker::wire::control::Intent;
+
+type Notices = Option<Consumer<u64, (View<RingHeader>, ViewSlice<AtomicU64>)>>;
+
+/// Serves until the pool stops.
+pub(super) fn run(pool: &Pool) {
+    let mut notices: Vec<Notices> = (0..pool.commons.map.shape.records)
+        .map(|record| Consumer::attach(pool.commons.notices(record)?).ok())
+        .collect();
+    let mut dropped_seen = 0;
+    while !pool.is_stopping() {
+        let armed = pool.commons.host.bell.arm();
+        let watched = pool.lock().roster.watched();
+        let signs: Vec<(u16, Sign)> = watched.iter().map(|record| (*record, sign(pool, *record))).collect();
+        let mut busy = bury_dead(pool, &signs);
+        busy |= drain(pool, &mut notices, &mut dropped_seen);
+        if busy || pool.is_stopping() {
+            pool.commons.host.bell.disarm();
+            continue;
+        }
+        sleep(pool, Doorbell::expected(armed), &signs);
+        pool.commons.host.bell.disarm();
+    }
+}
+
+fn sign(pool: &Pool, record: u16) -> Sign {
+    death_word::sign(&pool.commons.workers[usize::from(record)].death_word)
+}
+
+fn bury_dead(pool: &Pool, signs: &[(u16, Sign)]) -> bool {
+    let dead: Vec<u16> =
+        signs.iter().filter(|(_, sign)| *sign == Sign::Dead).map(|(record, _)| *record).collect();
+    if dead.is_empty() {
+        return false;
+    }
+    let mut state = pool.lock();
+    let mut any = false;
+    for record in dead {
+        let actions = state.roster.dying(record);
+        any |= !actions.is_empty();
+        pool.carry_out(&mut state, actions);
+    }
+    // A dead worker that the zygote has not announced yet is left to the reactor.
+    any
+}
+
+fn drain(pool: &Pool, notices: &mut [Notices], dropped_seen: &mut u64) -> bool {
+    let mut any = false;
+    for ring in notices.iter_mut().flatten() {
+        // A corrupt ring was written by a worker gone wild; its notices are found by `notice_all` below.
+        while let Ok(Some(word)) = ring.try_pop() {
+            let intent = Intent::from_word(word);
+            pool.dispatcher.notice(intent.lane, |tail| intent.position_near(tail));
+            any = true;
+        }
+    }
+    let dropped = pool.commons.host.notices_dropped.get();
+    if dropped != *dropped_seen {
+        *dropped_seen = dropped;
+        pool.dispatcher.notice_all();
+        any = true;
+    }
+    any
+}
+
+fn sleep(pool: &Pool, bell: u32, signs: &[(u16, Sign)]) {
+    let mut words: Vec<(&AtomicU32, u32)> = vec![(pool.commons.host.bell.word(), bell)];
+    for (record, sign) in signs.iter().take(futex::WORDS_MAX - 1) {
+        let word = death_word::futex(&pool.commons.workers[usize::from(*record)].death_word);
+        let expected = match sign {
+            Sign::Alive(value) => *value,
+            Sign::Unborn => 0,
+            Sign::Dead => continue,
+        };
+        words.push((word, expected));
+    }
+    futex::wait_any(&words, None);
+}

@@ -1,0 +1,332 @@
+//! Runtime: the pool and the way to it; one by default for the program, others by builder.
+
+use crate::config::{Config, Placement, Wishes};
+use crate::dispatch::Dispatcher;
+use crate::error::{BuildError, Rejection};
+use crate::handle::TaskHandle;
+use crate::home::Home;
+use crate::map::Map;
+use crate::pool::{Pool, Threads};
+use crate::report;
+use crate::stats::Stats;
+use crate::task::{IntoTask, Task};
+use gorun_shm::Segment;
+use gorun_shm::os::ticks::{self, Rate};
+use gorun_shm::sync::Ordering;
+use gorun_worker::codec::Portable;
+use gorun_worker::context;
+use gorun_worker::function;
+use gorun_worker::wire::commons::Commons;
+use gorun_worker::wire::map::{self, Shape};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// A pool of worker processes. Cloning gives another handle on the same pool; dropping the last one shuts it
+/// down: unstarted tasks end as `Closed`, running ones are killed, and no process is left.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    inner: PartsRef,
+    #[expect(dead_code, reason = "its drop is what matters")]
+    guard: Option<Arc<StopGuard>>,
+}
+
+/// The parts behind a runtime, kept alive by handles without keeping the pool running.
+#[derive(Debug, Clone)]
+pub(crate) enum PartsRef {
+    /// The default runtime and a worker's nested one live as long as their process.
+    Static(&'static Parts),
+    Counted(Arc<Parts>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    dispatcher: Arc<Dispatcher>,
+    /// None in a worker, whose pool is the host's.
+    pool: Option<Arc<Pool>>,
+    workers: usize,
+}
+
+#[derive(Debug)]
+struct StopGuard {
+    parts: Arc<Parts>,
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        let threads =
+            self.threads.get_mut().map_or_else(|poisoned| poisoned.into_inner().take(), Option::take);
+        if self.parts.dispatcher.is_foreign() {
+            // A fork of the host has neither the threads nor the right to stop the host's pool.
+            std::mem::forget(threads);
+            return;
+        }
+        if let (Some(pool), Some(threads)) = (&self.parts.pool, threads) {
+            pool.stop(threads);
+            report::stopped(&self.parts.dispatcher.commons);
+        }
+    }
+}
+
+impl Deref for PartsRef {
+    type Target = Parts;
+
+    #[inline]
+    fn deref(&self) -> &Parts {
+        match self {
+            Self::Static(parts) => parts,
+            Self::Counted(parts) => parts,
+        }
+    }
+}
+
+impl PartsRef {
+    #[inline]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> u64 {
+        self.dispatcher.commons.map.shape.block_bytes_max
+    }
+}
+
+impl Runtime {
+    /// Settings for a runtime of its own.
+    ///
+    /// ```
+    /// use gorun_runtime::Runtime;
+    ///
+    /// let runtime = Runtime::builder().workers(1).build()?;
+    /// assert_eq!(runtime.go(|| 6 * 7).join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder { wishes: Wishes::default() }
+    }
+
+    /// The runtime that `go_parallel` uses here: inside a task the worker's own, elsewhere the program's default,
+    /// started at the first call with the settings of the environment (see [`Config`]).
+    ///
+    /// # Errors
+    /// [`Rejection::NoRuntime`] if the default one could not start; every later call says so again.
+    #[inline]
+    pub fn current() -> Result<Self, Rejection> {
+        if context::is_worker() {
+            return Ok(Self { inner: PartsRef::Static(nested()), guard: None });
+        }
+        static DEFAULT: OnceLock<Result<&'static Parts, String>> = OnceLock::new();
+        let parts = DEFAULT.get_or_init(|| start_default().map_err(|error| error.to_string()));
+        match parts {
+            Ok(parts) => Ok(Self { inner: PartsRef::Static(parts), guard: None }),
+            Err(message) => Err(Rejection::NoRuntime { message: message.clone() }),
+        }
+    }
+
+    /// Starts `function` as a task.
+    ///
+    /// # Blocking
+    /// While the queue is full.
+    pub fn go<R: Portable>(&self, function: fn() -> R) -> TaskHandle<R> {
+        Task::new(function).go_on(self)
+    }
+
+    /// Starts a task with an input.
+    ///
+    /// # Blocking
+    /// While the queue is full.
+    pub fn task<A: Portable, R: Portable>(&self, input: A, function: fn(A) -> R) -> TaskHandle<R> {
+        Task::with(input, function).go_on(self)
+    }
+
+    /// Starts everything that can be a task.
+    ///
+    /// # Blocking
+    /// While the queue is full.
+    pub fn start<R>(&self, task: impl IntoTask<R>) -> TaskHandle<R> {
+        task.start(self)
+    }
+
+    /// Maps `function` over `items`, each item a task of its own. Nothing runs before the result is asked for.
+    pub fn map<'a, I, A, R>(&self, items: I, function: fn(A) -> R) -> Map<'a, I::IntoIter, A, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Portable,
+        R: Portable,
+    {
+        Map::new(Ok(self.clone()), items.into_iter(), function)
+    }
+
+    /// Number of seats.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.inner.workers
+    }
+
+    /// True if tasks run on threads because no process could be had; a warning said why.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.inner.pool.as_ref().is_some_and(|pool| pool.is_degraded())
+    }
+
+    /// Counters of every seat and of the runtime, as of now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::read(&self.inner.dispatcher.commons)
+    }
+
+    #[inline]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.inner.dispatcher
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> u64 {
+        self.inner.message_bytes_max()
+    }
+
+    pub(crate) fn libraries(&self) -> Vec<String> {
+        // A worker's nested tasks run in forks of the same zygote, which have loaded what it has.
+        self.inner.pool.as_ref().map_or_else(function::libraries, |pool| pool.libraries())
+    }
+
+    /// What a handle needs: it keeps the shared memory, but not the pool, alive.
+    #[inline]
+    pub(crate) fn parts(&self) -> PartsRef {
+        self.inner.clone()
+    }
+}
+
+fn nested() -> &'static Parts {
+    thread_local! {
+        static NESTED: OnceLock<&'static Parts> = const { OnceLock::new() };
+    }
+    NESTED.with(|place| *place.get_or_init(|| Box::leak(Box::new(nested_parts()))))
+}
+
+fn nested_parts() -> Parts {
+    let Some(duty) = context::duty() else { unreachable!("asked only inside a worker") };
+    let commons = Arc::clone(duty.commons());
+    let workers = commons.seats.len();
+    let dispatcher = Arc::new(Dispatcher::of_worker(commons, duty.owner(), duty.nested_lane()));
+    Parts { dispatcher, pool: None, workers }
+}
+
+fn start_default() -> Result<&'static Parts, BuildError> {
+    let (parts, threads) = build(&Wishes::default())?;
+    // The default runtime ends with the process: the kernel closes the lease, which ends every worker.
+    std::mem::forget(threads);
+    Ok(Box::leak(Box::new(parts)))
+}
+
+/// What a runtime is to be like. Settings left out come from `GORUN_*`, then from the defaults.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct Builder {
+    wishes: Wishes,
+}
+
+impl Builder {
+    /// Worker processes, 1..=120.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.wishes.workers = Some(workers);
+        self
+    }
+
+    /// Workers forked ahead to take a dead one's seat, 0..=8.
+    pub fn spares(mut self, spares: usize) -> Self {
+        self.wishes.spares = Some(spares);
+        self
+    }
+
+    /// Where workers run.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.wishes.placement = Some(placement);
+        self
+    }
+
+    /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536.
+    pub fn queue_slots(mut self, slots: usize) -> Self {
+        self.wishes.queue_slots = Some(slots as u64);
+        self
+    }
+
+    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
+    pub fn message_bytes_max(mut self, bytes: u64) -> Self {
+        self.wishes.message_bytes_max = Some(bytes);
+        self
+    }
+
+    /// How long an idle worker or a waiting thread spins before it sleeps, at most 1 ms.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.wishes.spin = Some(spin);
+        self
+    }
+
+    /// False runs tasks on threads of this process: no isolation.
+    pub fn processes(mut self, processes: bool) -> Self {
+        self.wishes.processes = Some(processes);
+        self
+    }
+
+    /// Builds it. Workers start meanwhile; tasks may be given at once.
+    ///
+    /// # Errors
+    /// [`BuildError`], which names the setting and what is allowed, or what the kernel refused. Processes that
+    /// cannot be had are no error, see [`Runtime::is_degraded`].
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let (parts, threads) = build(&self.wishes)?;
+        let parts = Arc::new(parts);
+        let guard = StopGuard { parts: Arc::clone(&parts), threads: Mutex::new(Some(threads)) };
+        Ok(Runtime { inner: PartsRef::Counted(parts), guard: Some(Arc::new(guard)) })
+    }
+}
+
+/// Slots of a worker's nested lane: a task that starts more at once waits for some of them.
+const NESTED_SLOTS: u32 = 256;
+/// Words of a worker's notice ring. When it is full, the host looks at every awaited task instead.
+const NOTICE_SLOTS: u32 = 1024;
+
+fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
+    let config = Config::resolve(wishes, |key| std::env::var(key).ok())?;
+    let shape = shape_of(&config);
+    let commons = Arc::new(open_segment(shape)?);
+    let rate = Rate::measured();
+    let host = &commons.host;
+    // Relaxed, all of these: the workers are forked later.
+    let spin = rate.ticks(u64::try_from(config.spin.as_nanos()).unwrap_or(0));
+    host.spin_ticks.store(spin, Ordering::Relaxed);
+    host.pid.store(std::process::id(), Ordering::Relaxed);
+    host.start_ticks.store(ticks::now(), Ordering::Relaxed);
+    host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);
+    let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpu_of(seat)).collect();
+    let dispatcher = Arc::new(Dispatcher::of_host(Arc::clone(&commons), Home::new(&cpus, rate), spin));
+    let workers = usize::from(config.workers);
+    report::started(&commons);
+    let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
+    Ok((Parts { dispatcher, pool: Some(pool), workers }, threads))
+}
+
+fn shape_of(config: &Config) -> Shape {
+    // Two records a seat: one for its worker, one for the last worker's while its death is not confirmed.
+    let records = (config.workers * 2 + config.spares + 2).min(255);
+    Shape {
+        seats: config.workers,
+        records,
+        lane_slots: config.queue_slots,
+        nested_slots: NESTED_SLOTS,
+        notice_slots: NOTICE_SLOTS,
+        block_bytes_max: config.message_bytes_max,
+    }
+}
+
+/// A memfd if possible; memory of this process only where no memfd can be had, which then means threads.
+fn open_segment(shape: Shape) -> Result<Commons, BuildError> {
+    let plan = map::Map::plan(shape);
+    let bytes = usize::try_from(plan.bytes).unwrap_or(usize::MAX);
+    // Thread mode has one too where it can: an observer reads the counters through it.
+    let segment = Segment::create("gorun", bytes);
+    let segment = segment.or_else(|refused| Segment::private(bytes).map_err(|_| refused))?;
+    plan.format(&segment, function::build_identity())?;
+    Ok(Commons::open(segment, plan)?)
+}

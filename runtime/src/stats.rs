@@ -1,0 +1,132 @@
+//! Stats: the counters of a runtime, read from shared memory by its own process or by an observer.
+
+use gorun_shm::os::ticks::{self, Rate};
+use gorun_shm::sync::Ordering;
+use gorun_worker::wire::commons::Commons;
+use serde::Serialize;
+use std::time::Duration;
+
+/// A runtime's counters at one moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Process id of the host.
+    pub pid: u32,
+    /// How long the runtime has run, or ran.
+    pub uptime: Duration,
+    /// Tasks accepted, items of maps included.
+    pub submitted: u64,
+    /// Tasks whose value the host has seen.
+    pub finished: u64,
+    /// Tasks that panicked.
+    pub panicked: u64,
+    /// Tasks lost with their worker.
+    pub lost: u64,
+    /// Tasks cancelled, or closed with the runtime, before they started.
+    pub cancelled: u64,
+    /// Tasks that ended in another way: undecodable, too large.
+    pub failed: u64,
+    /// Zygotes that had to be replaced.
+    pub zygote_restarts: u64,
+    /// True if tasks ran on threads because no process could be had.
+    pub degraded: bool,
+    /// One entry per seat, in order.
+    pub seats: Vec<SeatStats>,
+}
+
+/// A seat's counters. They survive its workers.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SeatStats {
+    /// Its number.
+    pub seat: usize,
+    /// Process id of the worker in it, if there is one.
+    pub pid: Option<u32>,
+    /// Its processor, if it is pinned.
+    pub cpu: Option<usize>,
+    /// Which worker of the seat this is, from 1.
+    pub generation: u64,
+    /// Tasks run to their end, items of maps included.
+    pub tasks: u64,
+    /// Of those, how many panicked.
+    pub panics: u64,
+    /// Time spent in tasks.
+    pub busy: Duration,
+    /// Tasks taken from other seats' queues.
+    pub steals: u64,
+    /// How often the worker went to sleep.
+    pub parks: u64,
+    /// Workers that died in the seat.
+    pub deaths: u64,
+    /// Workers that took the seat after its first.
+    pub restarts: u64,
+    /// Run time of a task, or of a range of items, that half of them did not exceed.
+    pub run_p50: Duration,
+    /// Run time that 99 in 100 did not exceed.
+    pub run_p99: Duration,
+}
+
+impl Stats {
+    /// Reads the counters of a segment.
+    #[must_use]
+    pub fn read(commons: &Commons) -> Self {
+        let host = &commons.host;
+        // Relaxed, all of these: counters at one moment, give or take a task.
+        let start_ns = host.start_ns.load(Ordering::Relaxed); // Relaxed here and below: as said above.
+        let start_ticks = host.start_ticks.load(Ordering::Relaxed);
+        let stop_ns = host.stop_ns.load(Ordering::Relaxed);
+        let stopped = (stop_ns != 0).then(|| (stop_ns, host.stop_ticks.load(Ordering::Relaxed)));
+        let (now_ns, now_ticks) = stopped.unwrap_or_else(|| (ticks::system_ns(), ticks::now()));
+        let nanos = now_ns.saturating_sub(start_ns);
+        let rate = Rate::between(now_ticks.wrapping_sub(start_ticks), nanos);
+        let seats: Vec<SeatStats> =
+            (0..commons.seats.len()).map(|seat| seat_stats(commons, seat, rate)).collect();
+        let sum = |counter: fn(&gorun_worker::wire::control::Ledger) -> u64| {
+            // Wrapping: the segment may be another program's, and corrupt.
+            commons.seats.iter().map(|seat| counter(&seat.ledger)).fold(0, u64::wrapping_add)
+        };
+        Self {
+            pid: host.pid.load(Ordering::Relaxed), // Relaxed: as above.
+            uptime: Duration::from_nanos(nanos),
+            submitted: sum(|ledger| ledger.submitted.get()),
+            finished: sum(|ledger| ledger.finished.get()),
+            panicked: sum(|ledger| ledger.panicked.get()),
+            lost: sum(|ledger| ledger.lost.get()),
+            cancelled: sum(|ledger| ledger.cancelled.get()),
+            failed: sum(|ledger| ledger.failed.get()),
+            zygote_restarts: host.zygote_restarts.get(),
+            degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.
+            seats,
+        }
+    }
+
+    /// Time spent in tasks over all seats, as a share of what the seats could have given, 0..=1.
+    #[must_use]
+    pub fn utilisation(&self) -> f64 {
+        let busy: f64 = self.seats.iter().map(|seat| seat.busy.as_secs_f64()).sum();
+        let capacity = self.uptime.as_secs_f64() * self.seats.len() as f64;
+        if capacity > 0.0 { busy / capacity } else { 0.0 }
+    }
+}
+
+fn seat_stats(commons: &Commons, seat: usize, rate: Rate) -> SeatStats {
+    let record = &commons.seats[seat];
+    let assignment = record.assignment().unwrap_or_default();
+    let run = record.run_ticks.snapshot();
+    let quantile = |q| rate.duration(run.quantile(q).unwrap_or(0));
+    SeatStats {
+        seat,
+        pid: u32::try_from(assignment.pid).ok().filter(|pid| *pid != 0),
+        cpu: usize::try_from(assignment.cpu).ok().and_then(|cpu| cpu.checked_sub(1)),
+        generation: assignment.generation,
+        tasks: record.tasks.get(),
+        panics: record.panics.get(),
+        busy: rate.duration(record.busy_ticks.get()),
+        steals: record.steals.get(),
+        parks: record.parks.get(),
+        deaths: record.deaths.get(),
+        restarts: record.restarts.get(),
+        run_p50: quantile(0.5),
+        run_p99: quantile(0.99),
+    }
+}
