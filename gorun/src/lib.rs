@@ -1,0 +1,28 @@
+//! gorun runs closures in other processes, faster than thread pools run them in threads.
+//!
+//! A segfault, an abort, an endless loop or a memory bomb in a task costs that task and nothing else.
+//!
+//! ```
+//! use gorun::prelude::*;
+//!
+//! let answer: u64 = go_parallel(|| 6 * 7).join()?;
+//! assert_eq!(answer, 42);
+//! # Ok::<(), TaskError>(())
+//! ```
+
+pub use gorun_runtime::observe;
+pub use gorun_runtime::{
+    Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
+    ResultRefusal, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError,
+    TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
+};
+pub use gorun_shm::Plain;
+pub use gorun_worker::codec::Portable;
+
+/// Everything most programs need, for `use gorun::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        Block, Placement, Plain, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task, TaskError,
+        TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
+    };
+}

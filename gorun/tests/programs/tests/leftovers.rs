@@ -1,0 +1,137 @@
+//! Nothing is left: no process, descriptor, named segment or temporary file. One test a binary could count
+//! exactly only if it is alone, so everything is counted in programs of its own, run one after the other.
+
+use gorun::prelude::*;
+use gorun_test_programs::processes::of_this_program;
+use gorun_test_programs::program::{again, role, succeed};
+use gorun_test_programs::{Death, Watchdog, descriptors, eventually};
+use std::path::PathBuf;
+
+/// Tasks of an ordinary run; `GORUN_SOAK` asks for the full million.
+const TASKS: u64 = 200_000;
+const TASKS_OF_A_SOAK: u64 = 1_000_000;
+/// Every so many tasks, one kills its worker.
+const DEATH_EVERY: u64 = 1000;
+
+fn death_of(n: u64) -> Option<Death> {
+    let turn = usize::try_from(n / DEATH_EVERY).unwrap_or(0) % Death::QUICK.len();
+    (n % DEATH_EVERY == DEATH_EVERY - 1).then_some(Death::QUICK[turn])
+}
+
+fn work(n: u64) -> u64 {
+    if let Some(death) = death_of(n) {
+        death.die();
+    }
+    n.wrapping_mul(0x9E37_79B9).rotate_left(7)
+}
+
+fn expected(n: u64) -> u64 {
+    n.wrapping_mul(0x9E37_79B9).rotate_left(7)
+}
+
+/// Counts a lost task; panics if the outcome is not what this task's had to be.
+fn check(n: u64, outcome: Result<u64, TaskError>) -> u64 {
+    match (outcome, death_of(n)) {
+        (Ok(value), None) if value == expected(n) => 0,
+        (Err(TaskError::WorkerLost { evidence }), Some(death)) if death.is_told_by(&evidence) => 1,
+        (outcome, death) => panic!("task {n}, {death:?}: {outcome:?}"),
+    }
+}
+
+/// Runs `test` again in a process of its own with an empty folder for temporary files; gives true in that process.
+fn alone(test: &str) -> bool {
+    if role().is_some() {
+        return true;
+    }
+    let folder: PathBuf = std::env::temp_dir().join(format!("gorun-leftovers-{}-{test}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("make a folder");
+    let named_before = named_memory();
+    succeed(again(test, "alone").env("TMPDIR", &folder));
+    assert_eq!(descriptors::names_in(&folder), Vec::<String>::new(), "temporary files");
+    assert_eq!(named_memory(), named_before, "named memory");
+    std::fs::remove_dir(&folder).expect("remove an empty folder");
+    false
+}
+
+/// Other programs use /dev/shm too; what is ours would say so.
+fn named_memory() -> Vec<String> {
+    descriptors::names_in("/dev/shm").into_iter().filter(|name| name.contains("gorun")).collect()
+}
+
+#[test]
+fn a_million_tasks_of_which_every_thousandth_kills_its_worker_leave_nothing() {
+    if !alone("a_million_tasks_of_which_every_thousandth_kills_its_worker_leave_nothing") {
+        return;
+    }
+    let _watchdog = (std::env::var_os("GORUN_SOAK").is_none()).then(|| Watchdog::start("a million tasks"));
+    let tasks = if std::env::var_os("GORUN_SOAK").is_some() { TASKS_OF_A_SOAK } else { TASKS };
+    let in_map = tasks / 10 * 9;
+    let before = descriptors::open();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    // Both kinds at once: ten items of the map for each task on its own.
+    let mut map = runtime.map(0..in_map, work).iter();
+    let mut single = std::collections::VecDeque::new();
+    let (mut lost, mut next_item) = (0, 0);
+    for n in in_map..tasks {
+        single.push_back((n, runtime.task(n, work)));
+        for outcome in map.by_ref().take(9) {
+            lost += check(next_item, outcome);
+            next_item += 1;
+        }
+        if single.len() > 300
+            && let Some((n, task)) = single.pop_front()
+        {
+            lost += check(n, task.join());
+        }
+    }
+    for (n, task) in single {
+        lost += check(n, task.join());
+    }
+    assert_eq!((next_item, map.next()), (in_map, None));
+    drop(map);
+    assert_eq!(lost, tasks / DEATH_EVERY);
+    let stats = runtime.stats();
+    assert_eq!((stats.submitted, stats.lost, stats.finished), (tasks, lost, tasks - lost));
+    assert!(!runtime.is_degraded());
+    drop(runtime);
+    assert_eq!(of_this_program(), []);
+    assert_eq!(descriptors::open(), before);
+}
+
+#[test]
+fn runtimes_built_and_dropped_on_many_threads_leave_nothing() {
+    if !alone("runtimes_built_and_dropped_on_many_threads_leave_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("runtimes_built_and_dropped_on_many_threads_leave_nothing");
+    let before = descriptors::open();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..10_u32 {
+                    let runtime = Runtime::builder().workers(1).build().unwrap();
+                    assert_eq!(runtime.task(n, |n| n).join(), Ok(n));
+                }
+            });
+        }
+    });
+    assert_eq!(of_this_program(), []);
+    eventually(|| descriptors::open() == before);
+}
+
+#[test]
+fn a_runtime_on_threads_leaves_nothing() {
+    if !alone("a_runtime_on_threads_leaves_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("a_runtime_on_threads_leaves_nothing");
+    let before = descriptors::open();
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    let threads_before = threads();
+    for _ in 0..10 {
+        let runtime = Runtime::builder().workers(3).processes(false).build().unwrap();
+        assert_eq!(runtime.go(|| 1_u8).join(), Ok(1));
+    }
+    eventually(|| threads() == threads_before);
+    assert_eq!(descriptors::open(), before);
+}

@@ -1,0 +1,49 @@
+//! Limits of the kernel are reached: a clear error, or tasks on threads with a warning, never a hang.
+
+use gorun_test_programs::Watchdog;
+use gorun_test_programs::program::{Said, succeed};
+use std::process::Command;
+
+fn limited(arguments: &[&str]) -> Said {
+    let _watchdog = Watchdog::start(&arguments.join(" "));
+    succeed(Command::new(env!("CARGO_BIN_EXE_limited")).args(arguments))
+}
+
+/// What the documentation promises: work done, refused with a fix, or done on threads with a warning.
+fn assert_honest(said: &Said, fix: &str) {
+    let last = said.out.lines().last().unwrap_or_default();
+    let degraded =
+        last == "right true degraded true" && said.err.contains("warning") && said.err.contains(fix);
+    let refused = (last.starts_with("refused: ") || last.starts_with("failed: ")) && said.out.contains(fix);
+    let closed = last.starts_with("failed: ") && said.err.contains("warning");
+    assert!(last == "right true degraded false" || degraded || refused || closed, "{said:?}");
+}
+
+#[test]
+fn any_number_of_descriptors_is_enough_or_too_few_with_a_clear_word() {
+    for limit in 3..24 {
+        assert_honest(&limited(&["nofile", &limit.to_string()]), "RLIMIT_NOFILE");
+    }
+}
+
+#[test]
+fn any_number_of_processes_is_enough_or_too_few_with_a_clear_word() {
+    for limit in 1..10 {
+        assert_honest(&limited(&["nproc", &limit.to_string()]), "RLIMIT_NPROC");
+    }
+}
+
+#[test]
+fn too_little_address_space_is_refused_with_the_fix() {
+    let said = limited(&["as", "2000000000"]);
+    assert!(said.out.starts_with("refused: ") && said.out.contains("RLIMIT_AS"), "{said:?}");
+}
+
+#[test]
+fn processes_used_up_after_the_start_do_not_make_deaths_unheard() {
+    for limit in ["1", "6"] {
+        let said = limited(&["nproc", limit, "after"]);
+        assert!(said.out.starts_with("lost true\n"), "limit {limit}: {said:?}");
+        assert_honest(&said, "RLIMIT_NPROC");
+    }
+}
