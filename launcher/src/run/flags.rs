@@ -1,0 +1,162 @@
+//! The settings of a runtime as flags, and the `GORUN_*` variables they become.
+//!
+//! A flag that is not given leaves its variable as it is. What a flag takes is what the runtime takes; a test below
+//! holds the two together.
+
+use crate::limit::{Limit, NotAllowed};
+use clap::ValueEnum;
+
+const WORKERS: Limit = Limit::whole(1, 120);
+const SPARES: Limit = Limit::whole(0, 8);
+const QUEUE_SLOTS: Limit = Limit::powers_of_two(64, 65_536);
+const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 30);
+const SPIN_US: Limit = Limit::whole(0, 1000);
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Runtime settings")]
+pub(super) struct RuntimeFlags {
+    /// Worker processes, 1 to 120 [GORUN_WORKERS; default: one per usable processor]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<u64>,
+
+    /// Where workers run [GORUN_PLACEMENT; default: per-core]
+    #[arg(long, value_name = "WHERE")]
+    placement: Option<Placement>,
+
+    /// Workers kept ready to take a dead one's seat, 0 to 8 [GORUN_SPARES; default: 1]
+    #[arg(long, value_name = "N", value_parser = spares)]
+    spares: Option<u64>,
+
+    /// Tasks that wait per worker before a caller does, a power of two, 64 to 65536 [GORUN_QUEUE_SLOTS; default: 4096]
+    #[arg(long, value_name = "N", value_parser = queue_slots)]
+    queue_slots: Option<u64>,
+
+    /// Largest input or result, a power of two, 4K to 1G; K, M, G may follow [GORUN_MESSAGE_BYTES_MAX; default: 1G]
+    #[arg(long, value_name = "BYTES", value_parser = message_bytes)]
+    message_bytes_max: Option<u64>,
+
+    /// Microseconds that an idle worker spins before it sleeps, 0 to 1000 [GORUN_SPIN_US; default: 8]
+    #[arg(long, value_name = "N", value_parser = spin_us)]
+    spin_us: Option<u64>,
+
+    /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
+    #[arg(long)]
+    threads: bool,
+}
+
+/// Where workers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    /// Each worker on a processor of its own
+    PerCore,
+    /// Where the kernel likes
+    None,
+}
+
+impl Placement {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PerCore => "per-core",
+            Self::None => "none",
+        }
+    }
+}
+
+impl RuntimeFlags {
+    /// The variables that the given flags set.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        let numbers = [
+            ("GORUN_WORKERS", self.workers),
+            ("GORUN_SPARES", self.spares),
+            ("GORUN_QUEUE_SLOTS", self.queue_slots),
+            ("GORUN_MESSAGE_BYTES_MAX", self.message_bytes_max),
+            ("GORUN_SPIN_US", self.spin_us),
+            ("GORUN_PROCESSES", self.threads.then_some(0)),
+        ];
+        let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
+        let placement = self.placement.map(|placement| ("GORUN_PLACEMENT", placement.name().to_owned()));
+        numbers.chain(placement).collect()
+    }
+}
+
+fn workers(text: &str) -> Result<u64, NotAllowed> {
+    WORKERS.parse(text)
+}
+
+fn spares(text: &str) -> Result<u64, NotAllowed> {
+    SPARES.parse(text)
+}
+
+fn queue_slots(text: &str) -> Result<u64, NotAllowed> {
+    QUEUE_SLOTS.parse(text)
+}
+
+fn message_bytes(text: &str) -> Result<u64, NotAllowed> {
+    MESSAGE_BYTES.parse_bytes(text)
+}
+
+fn spin_us(text: &str) -> Result<u64, NotAllowed> {
+    SPIN_US.parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gorun::{BuildError, Runtime};
+
+    #[test]
+    fn no_flag_sets_no_variable() {
+        assert_eq!(RuntimeFlags::default().environment(), []);
+    }
+
+    #[test]
+    fn each_flag_sets_its_variable() {
+        let flags = RuntimeFlags {
+            workers: Some(3),
+            placement: Some(Placement::None),
+            spares: Some(0),
+            queue_slots: Some(64),
+            message_bytes_max: Some(8192),
+            spin_us: Some(5),
+            threads: true,
+        };
+        let expected = [
+            ("GORUN_WORKERS", "3"),
+            ("GORUN_SPARES", "0"),
+            ("GORUN_QUEUE_SLOTS", "64"),
+            ("GORUN_MESSAGE_BYTES_MAX", "8192"),
+            ("GORUN_SPIN_US", "5"),
+            ("GORUN_PROCESSES", "0"),
+            ("GORUN_PLACEMENT", "none"),
+        ];
+        assert_eq!(flags.environment(), expected.map(|(key, value)| (key, value.to_owned())));
+    }
+
+    #[test]
+    fn placement_names_are_the_runtimes() {
+        for placement in Placement::value_variants() {
+            assert!(placement.name().parse::<gorun::Placement>().is_ok());
+            assert_eq!(placement.to_possible_value().unwrap().get_name(), placement.name());
+        }
+    }
+
+    /// What the runtime says is allowed when it refuses a number just over the limit.
+    fn allowed_by_runtime(builder: gorun::Builder) -> String {
+        match builder.build() {
+            Err(BuildError::OutOfRange { allowed, .. }) => allowed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_runtime_has_the_same_limits() {
+        let over = |limit: &Limit| usize::try_from(limit.range.end() + 1).unwrap();
+        let builder = || Runtime::builder().processes(false);
+        assert_eq!(allowed_by_runtime(builder().workers(over(&WORKERS))), WORKERS.to_string());
+        assert_eq!(allowed_by_runtime(builder().spares(over(&SPARES))), SPARES.to_string());
+        assert_eq!(allowed_by_runtime(builder().queue_slots(65)), QUEUE_SLOTS.to_string());
+        assert_eq!(allowed_by_runtime(builder().message_bytes_max(4097)), MESSAGE_BYTES.to_string());
+        let spin = std::time::Duration::from_micros(SPIN_US.range.end() + 1);
+        assert_eq!(allowed_by_runtime(builder().spin(spin)), "0..=1ms");
+    }
+}
