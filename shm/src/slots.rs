@@ -87,6 +87,18 @@ impl Word {
         self.lap().wrapping_sub(lap).cast_signed() > 0
     }
 
+    /// Why lap `lap`'s task cannot be claimed; none if it can.
+    #[must_use]
+    #[inline]
+    pub fn refusal(self, lap: u32) -> Option<Claim> {
+        match (self.lap() == lap, self.state()) {
+            (true, State::Ready) => None,
+            (true, State::Running | State::Done) => Some(Claim::Taken),
+            (false, _) if self.is_after(lap) => Some(Claim::Gone),
+            _ => Some(Claim::Empty),
+        }
+    }
+
     /// Who runs or ran the task.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "takes 16 bits out of the word")]
@@ -244,11 +256,8 @@ impl Slot {
     pub fn claim(&self, lap: u32, owner: OwnerId) -> Claim {
         let mut seen = self.word();
         loop {
-            match (seen.lap() == lap, seen.state()) {
-                (true, State::Ready) => {}
-                (true, State::Running | State::Done) => return Claim::Taken,
-                (false, _) if seen.is_after(lap) => return Claim::Gone,
-                _ => return Claim::Empty,
+            if let Some(refusal) = seen.refusal(lap) {
+                return refusal;
             }
             let running = Word::new(lap, owner, seen.flags(), State::Running);
             // Acquire: pairs with the Release in `publish`; the descriptor is read below.

@@ -8,6 +8,7 @@ use gorun_shm::OwnerId;
 use gorun_shm::ring::spmc::{Lane, LaneHeader, Position};
 use gorun_shm::slots::{Claim, Completion, Descriptor, Slot, State};
 use loom::thread;
+use std::cell::Cell;
 use std::sync::Arc;
 
 struct Memory {
@@ -34,12 +35,13 @@ fn task(position: Position) -> Descriptor {
     Descriptor { function: 100 + position, ..Descriptor::default() }
 }
 
-/// Claims up to `tries` times and finishes what it got; returns the positions.
+/// Claims up to `tries` times and finishes what it got; returns the positions. Each was announced before it was claimed.
 fn work(lane: Lane<'_>, owner: OwnerId, tries: usize) -> Vec<Position> {
     let mut claimed = Vec::new();
     for _ in 0..tries {
-        if let Some((position, descriptor)) = lane.claim(owner, |_| ()) {
-            assert_eq!(descriptor, task(position));
+        let intended = Cell::new(None);
+        if let Some((position, descriptor)) = lane.claim(owner, |position| intended.set(Some(position))) {
+            assert_eq!((descriptor, intended.get()), (task(position), Some(position)));
             lane.finish(position, owner, &Completion::default());
             claimed.push(position);
         }

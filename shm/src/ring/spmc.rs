@@ -110,11 +110,14 @@ impl<'a> Lane<'a> {
         let mut position = start;
         for _ in 0..self.steps_max() {
             let (slot, lap) = self.slot(position);
-            if slot.word().state() == State::Ready {
+            // Without an intent nothing is claimed, also if the task was published in this instant: a recoverer would
+            // not find it.
+            let refusal = slot.word().refusal(lap);
+            if refusal.is_none() {
                 intent(position);
             }
             crate::crash_point!("lane.claim.intended");
-            match slot.claim(lap, owner) {
+            match refusal.unwrap_or_else(|| slot.claim(lap, owner)) {
                 Claim::Claimed(descriptor) => {
                     crate::crash_point!("lane.claim.claimed");
                     self.advance_head(position.wrapping_add(1));
