@@ -6,14 +6,14 @@
 //! Invariant: `at_slot[s]` names the entry whose task stands in slot `s`, and that entry is Waiting with a
 //! position that maps to `s`.
 
-use crate::error::{Place, TaskError};
+use crate::error::Place;
+use crate::tally::Tally;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, Blocks, OwnedBlock};
 use gorun_shm::ring::spmc::Lane;
 use gorun_shm::slots::{Claim, Completion, Descriptor, State, Word};
 use gorun_worker::message::{self, Arrival, InFlight};
 use gorun_worker::run::{self, LastItem};
-use gorun_worker::wire::control::Ledger;
 use gorun_worker::wire::status::{MARK_IN_BLOCK, MARK_RANGE, Status};
 use std::sync::Arc;
 use std::task::Waker;
@@ -98,17 +98,6 @@ pub(crate) struct Book {
     pub(crate) tally: Tally,
     /// Whom to wake once the lock is released: a waker may run anything, this book's methods too.
     pub(crate) wakes: Vec<Waker>,
-}
-
-/// Outcomes seen since the tally was last taken.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tally {
-    pub(crate) submitted: u64,
-    pub(crate) finished: u64,
-    pub(crate) panicked: u64,
-    pub(crate) lost: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) failed: u64,
 }
 
 /// True if the slot of `position` has held the task of that position already.
@@ -296,6 +285,27 @@ impl Book {
         Some(self.end(lane, position, status, attempt, payload))
     }
 
+    /// Who runs the task at `position`, as its slot says; none if nobody does or it is not open.
+    pub(crate) fn runner(&self, lane: Lane<'_>, position: u64) -> Option<OwnerId> {
+        let (slot, lap) = lane.slot(position);
+        let word = slot.word();
+        let runs = self.stands_at(position) && word.lap() == lap && word.state() == State::Running;
+        runs.then(|| word.owner())
+    }
+
+    /// Ends a task that `owner` is said to run and does not.
+    ///
+    /// Returns the flags of whoever waits.
+    pub(crate) fn end_damaged(&mut self, lane: Lane<'_>, position: u64, owner: OwnerId) -> Option<u8> {
+        let (slot, lap) = lane.slot(position);
+        if !slot.seize(lap, owner, self.me) {
+            return None;
+        }
+        self.seize_blocks(position, owner);
+        let completion = Completion { status: Status::UNKNOWN, ..Completion::default() };
+        Some(lane.finish(position, self.me, &completion))
+    }
+
     /// Collects everything that has ended: before the memory of a dead worker is reclaimed, its results move here.
     /// Returns the positions it collected: the worker may have died before it woke who sleeps there.
     pub(crate) fn collect_ended(&mut self, lane: Lane<'_>) -> Vec<u64> {
@@ -411,7 +421,12 @@ impl Book {
     fn outcome_of(&mut self, completion: Completion, word: Word, keep: Option<Box<Keep>>) -> Outcome {
         let smoothed = self.task_ticks;
         self.task_ticks = smoothed - smoothed / 8 + completion.ticks / 8;
-        let Some(status) = Status::from_byte(completion.status) else { return Outcome::Broken(Place::Slot) };
+        let Some(status) = Status::from_byte(completion.status) else {
+            let output = keep.as_ref().and_then(|keep| keep.output);
+            let _ = output.map(|handle| self.blocks.free(handle, self.me));
+            self.free_input(keep);
+            return Outcome::Broken(Place::Slot);
+        };
         if let Some(keep) = &keep
             && keep.output.is_some()
         {
@@ -508,72 +523,5 @@ impl Book {
         let entry = std::mem::replace(&mut self.entries[id.0 as usize], Entry::Vacant { next: self.vacant });
         self.vacant = id.0;
         entry
-    }
-}
-
-impl Tally {
-    /// Counts one item of a range.
-    #[inline]
-    pub(crate) fn count_item<R>(&mut self, outcome: &Result<R, TaskError>) {
-        let place = match outcome {
-            Ok(_) => &mut self.finished,
-            Err(TaskError::Panicked { .. }) => &mut self.panicked,
-            Err(TaskError::WorkerLost { .. }) => &mut self.lost,
-            Err(TaskError::Cancelled | TaskError::Closed) => &mut self.cancelled,
-            Err(_) => &mut self.failed,
-        };
-        *place += 1;
-    }
-
-    /// Adds what another tally counted.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.submitted += other.submitted;
-        self.finished += other.finished;
-        self.panicked += other.panicked;
-        self.lost += other.lost;
-        self.cancelled += other.cancelled;
-        self.failed += other.failed;
-    }
-
-    fn count(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Inline { status, .. }
-            | Outcome::Message { status, .. }
-            | Outcome::Bare { status, .. } => self.count_status(*status),
-            // The items of a range are counted where they are read.
-            Outcome::Range(_) => {}
-            Outcome::Broken(_) => self.failed += 1,
-        }
-    }
-
-    fn count_status(&mut self, status: Status) {
-        let place = match status {
-            Status::Finished => &mut self.finished,
-            Status::Panicked => &mut self.panicked,
-            Status::Lost => &mut self.lost,
-            Status::Cancelled | Status::Closed => &mut self.cancelled,
-            _ => &mut self.failed,
-        };
-        *place += 1;
-    }
-}
-
-impl Tally {
-    /// Adds what was counted to the lane's ledger and starts again. Under the lane's lock.
-    #[inline]
-    pub(crate) fn flush(&mut self, ledger: &Ledger) {
-        let Self { submitted, finished, panicked, lost, cancelled, failed } = std::mem::take(self);
-        for (counter, count) in [
-            (&ledger.submitted, submitted),
-            (&ledger.finished, finished),
-            (&ledger.panicked, panicked),
-            (&ledger.lost, lost),
-            (&ledger.cancelled, cancelled),
-            (&ledger.failed, failed),
-        ] {
-            if count > 0 {
-                counter.add(count);
-            }
-        }
     }
 }

@@ -3,15 +3,16 @@
 //! One dispatcher per producer: the host's has a lane per seat, a worker's has its nested lane. The lock of a
 //! book is held for a push or a take, never while waiting.
 
-use crate::book::{Book, EntryId, Keep, Outcome, Pushed, Tally};
+use crate::book::{Book, EntryId, Keep, Outcome, Pushed};
 use crate::error::{Rejection, TaskError};
 use crate::home::Home;
+use crate::tally::Tally;
 use crossbeam_utils::CachePadded;
 use gorun_shm::OwnerId;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spmc::Lane;
 use gorun_shm::slots::{Descriptor, State, Word};
-use gorun_shm::sync::{AtomicBool, Ordering, spin_hint};
+use gorun_shm::sync::{AtomicBool, Ordering, fence, spin_hint};
 use gorun_worker::context;
 use gorun_worker::os::fork;
 use gorun_worker::wire::commons::Commons;
@@ -39,6 +40,8 @@ pub(crate) struct Dispatcher {
     /// How long a waiting thread spins before it sleeps, in ticks.
     spin_ticks: u64,
     closed: AtomicBool,
+    /// True while somebody may wait: see `patrol`.
+    pub(crate) patrol: AtomicBool,
     /// True in a worker: a waiting task then runs others meanwhile.
     nested: bool,
     /// Forks behind this process when the dispatcher was made.
@@ -76,14 +79,19 @@ impl Dispatcher {
             CachePadded::new(LaneEnd { id: *id, book })
         };
         let lanes = lanes.iter().map(end).collect();
-        let closed = AtomicBool::new(false);
-        Self { lanes, commons, me, home, spin_ticks, closed, nested, forks: fork::forks() }
+        let (closed, patrol) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { lanes, commons, me, home, spin_ticks, closed, patrol, nested, forks: fork::forks() }
     }
 
     /// True in a process that was forked from the one the dispatcher belongs to.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         fork::forks() != self.forks
+    }
+
+    /// True in a worker.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested
     }
 
     /// True once the runtime was shut down.
@@ -213,6 +221,7 @@ impl Dispatcher {
             slot.set_flag(lap, Word::NOTICE).is_ok()
         });
         if asked {
+            self.ask_for_patrol();
             self.offer_help(ticket.lane);
         }
         asked
@@ -231,6 +240,7 @@ impl Dispatcher {
                 Err(_) => return,
             }
         }
+        self.ask_for_patrol();
         let all = tickets.len() <= futex::WORDS_MAX;
         futex::wait_any(&words, (!all).then_some(Duration::from_millis(1)));
     }
@@ -327,15 +337,27 @@ impl Dispatcher {
 
     fn end_all(&self, end: impl Fn(&mut Book, Lane<'_>, u64) -> Option<u8>) {
         for lane in 0..self.lane_count() {
-            let ended = self.with_book(lane, |book, ring| {
-                let open = book.open_positions();
-                open.filter_map(|position| end(book, ring, position).map(|flags| (position, flags)))
-                    .collect::<Vec<_>>()
-            });
-            for (position, flags) in ended {
-                self.tell(lane, position, flags);
-            }
+            self.end_in_lane(lane, &end);
         }
+    }
+
+    /// Tries to end every open task of the lane; true if there were any.
+    pub(crate) fn end_in_lane(
+        &self,
+        lane: u16,
+        end: impl Fn(&mut Book, Lane<'_>, u64) -> Option<u8>,
+    ) -> bool {
+        let (ended, open) = self.with_book(lane, |book, ring| {
+            let open = book.open_positions();
+            let ended = open
+                .filter_map(|position| end(book, ring, position).map(|flags| (position, flags)))
+                .collect::<Vec<_>>();
+            (ended, book.uncollected() > 0)
+        });
+        for (position, flags) in ended {
+            self.tell(lane, position, flags);
+        }
+        open
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "lanes are numbered by a u16")]
@@ -366,11 +388,14 @@ impl Dispatcher {
     fn wake(&self, lane: u16) {
         if self.nested {
             self.wake_any_for_nested();
-        } else if let Some(worker) = self.home.worker(&self.commons, lane)
-            && !worker.bell.notify()
-            && self.home.is_behind_another(lane)
-        {
-            self.home.wake_idle(&self.commons);
+        } else if let Some(worker) = self.home.worker(&self.commons, lane) {
+            if !worker.bell.notify() && self.home.is_behind_another(lane) {
+                self.home.wake_idle(&self.commons);
+            }
+        } else {
+            // Nobody sits there: whoever sleeps takes it. SeqCst: as in `Doorbell::notify`, for all of their bells.
+            fence(Ordering::SeqCst);
+            self.wake_any_for_nested();
         }
     }
 
@@ -426,6 +451,7 @@ impl Dispatcher {
             if word.state() == State::Ready {
                 self.offer_help(lane);
             }
+            self.ask_for_patrol();
             let left = deadline_ns.map(|deadline| Duration::from_nanos(deadline - now));
             futex::wait(slot.futex(), word.low_half(), left);
         }

@@ -12,13 +12,15 @@ mod home;
 pub mod map;
 pub mod observe;
 mod orphan;
+mod patrol;
 mod pool;
 pub mod report;
 mod results;
 pub mod runtime;
 mod select;
 pub mod stats;
-pub mod task;
+pub mod tally;
+mod task;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use config::{Config, Placement};

@@ -4,11 +4,12 @@
 //! exactly the item that ran, and the rest of its range is started again elsewhere. How many items a range has
 //! follows from how long they take: about sixty microseconds, so that hand-over costs little and load stays even.
 
-use crate::book::{Keep, RangeOutcome, Tally};
+use crate::book::{Keep, RangeOutcome};
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
+use crate::tally::Tally;
 use crate::task::{self, rejected};
 use gorun_shm::blocks::{OwnedBlock, SharedBlock};
 use gorun_shm::os::ticks::Rate;

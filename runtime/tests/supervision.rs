@@ -125,3 +125,34 @@ fn a_worker_killed_at_any_instant_wakes_whoever_joins() {
     }
     assert!(!runtime.is_degraded());
 }
+
+#[test]
+fn killing_zygote_and_workers_together_loses_started_tasks_only() {
+    let _watchdog = Watchdog::start("killing_zygote_and_workers_together_loses_started_tasks_only");
+    for round in 0..12 {
+        let runtime = runtime(2);
+        let gate = Gate::new();
+        let running: Vec<_> = (0..2).map(|_| runtime.task(gate.name(), gate::wait)).collect();
+        let _standing = [gate.await_task(), gate.await_task()];
+        let queued: Vec<_> = (0..200_u64).map(|n| runtime.task(n, |n| n * 3)).collect();
+        let family = await_family(&runtime, 1);
+        let workers = family.spares.iter().chain(&family.seated);
+        match round % 3 {
+            0 => std::iter::once(&family.zygote).chain(workers).for_each(|pid| kill(*pid)),
+            1 => workers.chain(std::iter::once(&family.zygote)).for_each(|pid| kill(*pid)),
+            _ => {
+                family.spares.iter().for_each(|pid| kill(*pid));
+                kill(family.zygote);
+                family.seated.iter().for_each(|pid| kill(*pid));
+            }
+        }
+        for task in running {
+            let outcome = task.join();
+            assert!(matches!(outcome, Err(TaskError::WorkerLost { .. })), "{outcome:?}");
+        }
+        for (n, task) in (0..).zip(queued) {
+            assert_eq!(task.join(), Ok(n * 3), "round {round}");
+        }
+        assert_eq!((runtime.stats().lost, runtime.is_degraded()), (2, false), "round {round}");
+    }
+}

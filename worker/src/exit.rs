@@ -12,6 +12,8 @@ pub const LEASE: i32 = 92;
 pub const DEATH_WORD: i32 = 93;
 /// A panic reached the outermost frame of gorun's own code.
 pub const INTERNAL: i32 = 94;
+/// A worker's record had a tenant already: its order was repeated after a zygote's death.
+pub const RECORD_TAKEN: i32 = 95;
 /// The image could not be executed.
 pub const EXEC: i32 = 127;
 
@@ -24,6 +26,7 @@ pub fn meaning(code: i32) -> Option<&'static str> {
         LEASE => "gorun: could not arm the lease on the host",
         DEATH_WORD => "gorun: could not take the death word",
         INTERNAL => "gorun: internal panic in the worker loop",
+        RECORD_TAKEN => "gorun: another worker was there first",
         EXEC => "gorun: could not execute the program image again",
         _ => return None,
     })

@@ -2,7 +2,7 @@
 
 use gorun_shm::Segment;
 use gorun_worker::os::{fork, identity, poll, socket};
-use gorun_worker::zygote::protocol::{self, News, Order, Received};
+use gorun_worker::zygote::protocol::{self, Birth, News, Order, Received};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +27,7 @@ impl Link {
     pub(crate) fn start(
         segment: &Arc<Segment>,
         lease: BorrowedFd<'_>,
-        first: Vec<u16>,
+        first: Vec<Birth>,
         cpus: Vec<u32>,
     ) -> io::Result<Self> {
         let file = segment.file().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
@@ -71,8 +71,8 @@ impl Link {
     ///
     /// # Errors
     /// What the kernel said; the zygote may be dead.
-    pub(crate) fn fork(&self, record: u16) -> io::Result<()> {
-        protocol::send(&self.socket, &Order::Fork { record }, &[])
+    pub(crate) fn fork(&self, worker: Birth) -> io::Result<()> {
+        protocol::send(&self.socket, &Order::Fork(worker), &[])
     }
 }
 

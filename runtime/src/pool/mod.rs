@@ -16,12 +16,13 @@ use crate::error::BuildError;
 use crate::evidence;
 use gorun_shm::OwnerId;
 use gorun_shm::sync::{AtomicBool, Ordering};
+use gorun_worker::os::death_word::Sign;
 use gorun_worker::os::poll::WakeUp;
-use gorun_worker::os::{death_word, fork, lease, pidfd};
+use gorun_worker::os::{death_word, fork, identity, lease, pidfd};
 use gorun_worker::wire::commons::Commons;
 use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT};
 use gorun_worker::wire::ids::WorkerId;
-use gorun_worker::zygote::protocol::ProcessEnd;
+use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
 use link::Link;
 use roster::{Action, Roster};
 use std::collections::HashMap;
@@ -153,46 +154,72 @@ impl Pool {
     /// Until the kernel has torn down the workers, or until running tasks end where they run on threads.
     pub(crate) fn stop(&self, threads: Threads) {
         self.dispatcher.close();
-        let victims = {
-            let mut state = self.lock();
-            state.roster.close();
-            state
-                .pidfds
-                .iter()
-                .map(|(record, (_, pidfd, _))| (*record, Arc::clone(pidfd)))
-                .collect::<Vec<_>>()
-        };
+        self.lock().roster.close();
         for worker in self.commons.workers.iter() {
             worker.stop();
             worker.bell.ring();
         }
-        for (_, pidfd) in &victims {
-            // A worker that is gone already is what we want.
-            let _ = pidfd::kill(pidfd);
-        }
         self.stop_threads();
         threads.join();
         let mut state = self.lock();
-        for (record, pidfd) in victims {
-            let _ = gorun_worker::os::poll::wait_one(pidfd.as_fd(), TEAR_DOWN_MS_MAX);
-            if let Some(owner) = OwnerId::worker(record) {
-                self.dispatcher.close_running(owner);
-            }
+        self.end_known(&mut state);
+        let lease = state.lease.take().map(|(_, write_end)| write_end);
+        if let Some(write_end) = &lease {
+            // Ends any worker that was being forked just now; the zygote waits for those.
+            lease::revoke(write_end);
         }
-        // The lease first: it ends any worker that was being forked just now, and the zygote waits for those.
-        if let Some((_, write_end)) = &state.lease {
-            fork::allow_in_forks(write_end.as_fd());
-        }
-        state.lease = None;
         let told_late = state.link.take().and_then(|link| link.close(TEAR_DOWN_MS_MAX)).map(Arc::new);
         let zygote = state.zygote.take().or(told_late);
+        let orphans = state.roster.has_orphans();
         drop(state);
         if let Some(zygote) = zygote {
             let _ = gorun_worker::os::poll::wait_one(zygote.as_fd(), TEAR_DOWN_MS_MAX);
         }
+        if let Some(write_end) = lease {
+            // A zygote that was killed in the middle of a fork left a process that nobody has told of.
+            let _ = orphans && lease::await_release(&write_end, ORPHAN_MS_MAX);
+            fork::allow_in_forks(write_end.as_fd());
+        }
         for record in 0..self.commons.map.shape.records {
             if let Some(owner) = OwnerId::worker(record) {
                 self.dispatcher.close_running(owner);
+            }
+        }
+    }
+
+    /// Kills every worker the host knows of, or finds in a record, and waits for them.
+    fn end_known(&self, state: &mut PoolState) {
+        for (record, worker) in (0..).zip(self.commons.workers.iter()) {
+            if let Some(pid) = worker.shut()
+                && !state.pidfds.contains_key(&record)
+                && let Some(pidfd) = self.open_worker(record, pid)
+            {
+                state.pidfds.insert(record, (pid, Arc::new(pidfd), false));
+            }
+        }
+        for (_, pidfd, _) in state.pidfds.values() {
+            // A worker that is gone already is what we want.
+            let _ = pidfd::kill(pidfd);
+        }
+        for (_, (_, pidfd, _)) in state.pidfds.drain() {
+            let _ = gorun_worker::os::poll::wait_one(pidfd.as_fd(), TEAR_DOWN_MS_MAX);
+        }
+    }
+
+    /// A descriptor of the worker that says it lives in the record; none if it is gone or cannot be had.
+    fn open_worker(&self, record: u16, pid: i32) -> Option<OwnedFd> {
+        let pidfd = pidfd::open(pid).ok()?;
+        // Looked at after the descriptor was opened: who is our worker now was it then.
+        self.is_worker(record, pid).then_some(pidfd)
+    }
+
+    /// False if no process has this id, or another one than the record's worker.
+    fn is_worker(&self, record: u16, pid: i32) -> bool {
+        match death_word::sign(&self.commons.workers[usize::from(record)].death_word) {
+            Sign::Alive(word) if death_word::thread(word) == pid => true,
+            _ => {
+                identity::exists(pid)
+                    && identity::name_of(pid).is_none_or(|name| name == identity::worker_name(record))
             }
         }
     }
@@ -225,6 +252,7 @@ impl Pool {
                 Action::Fork { record, seat } => self.ask_for_worker(state, record, seat),
                 Action::Assign { record, seat } => self.seat_spare(state, record, seat),
                 Action::Vacate { seat } => self.vacate(state, seat),
+                Action::Abandon { seat } => self.abandon(seat),
                 Action::Bury { record, worker, pid, end } => self.bury(state, record, worker, (pid, end)),
                 Action::Degrade { seat } => self.degrade(state, seat),
             }
@@ -237,9 +265,13 @@ impl Pool {
         // Without a link the next zygote is told of all unborn workers when it starts.
         if let Some(link) = &state.link {
             // A dead zygote is noticed by the reactor, and its orders repeated to the next.
-            let _ = link.fork(record);
+            let _ = link.fork(self.birth_in(record));
         }
         self.commons.host.bell.ring();
+    }
+
+    fn birth_in(&self, record: u16) -> Birth {
+        Birth { record, birth: self.commons.workers[usize::from(record)].birth() }
     }
 
     fn prepare(&self, record: u16, seat: Option<u16>) {
@@ -281,6 +313,14 @@ impl Pool {
         record.assign(Assignment::default());
     }
 
+    /// What stands in the seat's lane is for whoever has time.
+    fn abandon(&self, seat: u16) {
+        self.dispatcher.home.set_worker(seat, None);
+        for worker in self.commons.workers.iter() {
+            worker.bell.notify();
+        }
+    }
+
     /// The process is gone for good: its running tasks are lost, what it held is free again.
     fn bury(&self, state: &mut PoolState, record: u16, worker: WorkerId, (pid, end): (i32, ProcessEnd)) {
         state.pidfds.remove(&record);
@@ -318,6 +358,9 @@ impl Pool {
 
 /// Longest wait for the kernel to tear a killed process down.
 const TEAR_DOWN_MS_MAX: i64 = 10_000;
+/// Longest wait for processes that a killed zygote left and nobody knows by number. A task that forked one of its
+/// own looks the same, and that is not ours to wait for.
+const ORPHAN_MS_MAX: i64 = 1_000;
 
 /// Where a lease is made, kept from forks of the host.
 fn open_lease() -> std::io::Result<(OwnedFd, OwnedFd)> {

@@ -5,6 +5,7 @@
 
 use super::link::Link;
 use super::{Pool, PoolState, open_lease};
+use gorun_worker::wire::control::WorkerRecord;
 use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +13,10 @@ use std::sync::Arc;
 
 /// Zygotes that may fail to start in a row before the pool does without processes.
 const FAILED_ZYGOTES_MAX: u32 = 2;
+
+/// How often the host looks after workers of which neither a zygote nor a descriptor tells it: their zygote was killed,
+/// and this process had no descriptor left.
+const UNWATCHED_MS: i64 = 10;
 
 /// Serves until the pool stops.
 pub(super) fn run(pool: &Pool) {
@@ -33,7 +38,8 @@ pub(super) fn run(pool: &Pool) {
         let mut waited: Vec<BorrowedFd<'_>> = vec![pool.wake_up.as_fd()];
         waited.extend(pidfds.iter().map(|(_, pidfd)| pidfd.as_fd()));
         waited.extend(link.as_ref().map(|socket| socket.as_fd()));
-        let Ok(ready) = gorun_worker::os::poll::wait(&waited) else { continue };
+        let look_again = bury_unwatched(pool).then_some(UNWATCHED_MS);
+        let Ok(ready) = gorun_worker::os::poll::wait(&waited, look_again) else { continue };
         pool.wake_up.clear();
         if link.is_some() && ready.last() == Some(&true) {
             hear(pool);
@@ -65,7 +71,8 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
         state.lease = Some(open_lease()?);
     }
     let Some((read_end, _)) = &state.lease else { return Err(switched_off()) };
-    Link::start(pool.commons.segment(), read_end.as_fd(), state.roster.unborn(), pool.config.cpus.clone())
+    let unborn = state.roster.unborn().into_iter().map(|record| pool.birth_in(record)).collect();
+    Link::start(pool.commons.segment(), read_end.as_fd(), unborn, pool.config.cpus.clone())
 }
 
 /// No zygote: serve the seats by threads, and say so.
@@ -95,6 +102,16 @@ fn hear(pool: &Pool) {
 
 fn heard(pool: &Pool, state: &mut PoolState, news: News, descriptors: Vec<OwnedFd>) {
     let mut descriptors = descriptors.into_iter();
+    if let News::Forked { record, pid } | News::Ended { record, pid, .. } = news
+        && pool
+            .commons
+            .workers
+            .get(usize::from(record))
+            .and_then(WorkerRecord::tenant)
+            .is_some_and(|found| found != pid)
+    {
+        return adopt(pool, state, record);
+    }
     let actions = match news {
         News::Ready { libraries } => {
             state.libraries = Some(libraries);
@@ -144,6 +161,10 @@ fn replace_zygote(pool: &Pool, state: &mut PoolState) {
         .filter(|(_, (_, _, ended))| *ended)
         .map(|(record, (pid, _, _))| (*record, *pid))
         .collect();
+    // Workers of its last forks may live without our having been told.
+    for record in state.roster.unborn() {
+        adopt(pool, state, record);
+    }
     state.zygote = None;
     state.failed_zygotes += u32::from(state.libraries.is_none());
     if state.failed_zygotes >= FAILED_ZYGOTES_MAX {
@@ -171,9 +192,55 @@ fn seen_ended(pool: &Pool, record: u16) {
     let pid = *pid;
     let actions = state.roster.dying(record);
     pool.carry_out(&mut state, actions);
-    let told_by_zygote = state.link.is_some() && state.roster.is_child_of_current_zygote(record);
-    if !told_by_zygote {
+    if !is_told_by_zygote(&state, record) {
         let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
         pool.carry_out(&mut state, actions);
     }
+}
+
+fn is_told_by_zygote(state: &PoolState, record: u16) -> bool {
+    state.link.is_some() && state.roster.is_child_of_current_zygote(record)
+}
+
+/// The worker that moved into the record is not one that this zygote told of: an earlier one forked it.
+fn adopt(pool: &Pool, state: &mut PoolState, record: u16) {
+    let Some(pid) = pool.commons.workers[usize::from(record)].tenant() else { return };
+    if state.roster.processes().contains(&(record, pid)) {
+        return;
+    }
+    state.roster.adopted(record, pid);
+    match pool.open_worker(record, pid) {
+        Some(pidfd) => {
+            state.pidfds.insert(record, (pid, Arc::new(pidfd), false));
+        }
+        // Dead already, or no descriptor to be had: `bury_unwatched` looks after it.
+        None => {
+            state.pidfds.remove(&record);
+        }
+    }
+    pool.publish_assignment(state, record);
+    // The watcher looks at its death word from now on, and this thread at its descriptor.
+    pool.commons.host.bell.ring();
+    pool.wake_up.wake();
+}
+
+/// Buries workers that have ended where nothing else would tell; true if some are still there.
+fn bury_unwatched(pool: &Pool) -> bool {
+    let mut state = pool.lock();
+    let unwatched: Vec<(u16, i32)> = state
+        .roster
+        .processes()
+        .into_iter()
+        .filter(|(record, _)| !state.pidfds.contains_key(record) && !is_told_by_zygote(&state, *record))
+        .collect();
+    let mut left = false;
+    for (record, pid) in unwatched {
+        if pool.is_worker(record, pid) {
+            left = true;
+        } else {
+            let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
+            pool.carry_out(&mut state, actions);
+        }
+    }
+    left
 }

@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Assign { record: u16, seat: u16 },
     /// The seat has no worker now.
     Vacate { seat: u16 },
+    /// The seat will have none, but others can serve its lane.
+    Abandon { seat: u16 },
     /// The process is gone: end what it was running, reclaim what it held.
     Bury { record: u16, worker: WorkerId, pid: i32, end: ProcessEnd },
     /// No process can be had for the seat: serve it by a thread.
@@ -53,6 +55,8 @@ struct SeatState {
     failed_starts: u32,
 }
 
+/// [`Life::Alive`]'s mother, if it is no zygote that the host still talks to.
+const ORPHAN: u32 = u32::MAX;
 /// Seat number of a worker that never had one, in evidence.
 const SPARE_SEAT: Seat = Seat(u16::MAX);
 /// Failed starts in a row after which a seat gives up on processes.
@@ -125,9 +129,23 @@ impl Roster {
         }
     }
 
+    /// True if a zygote was lost: it may have left workers that nobody has told of.
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.zygote > 0 || self.without_zygote
+    }
+
     /// Another zygote serves from now on.
     pub(crate) fn new_zygote(&mut self) {
         self.zygote += 1;
+    }
+
+    /// Every worker that is not confirmed dead, and its process.
+    pub(crate) fn processes(&self) -> Vec<(u16, i32)> {
+        let process = |(record, life): (u16, &Life)| match life {
+            Life::Alive { pid, .. } | Life::Dying { pid, .. } => Some((record, *pid)),
+            _ => None,
+        };
+        self.numbered().filter_map(process).collect()
     }
 
     /// True if the zygote of today forked the worker, and will tell how it ended.
@@ -142,6 +160,16 @@ impl Roster {
             self.set(record, Life::Alive { pid, seat, generation, mother: self.zygote });
         }
         Vec::new()
+    }
+
+    /// A worker that no zygote has announced, or another than it has, lives in the record.
+    pub(crate) fn adopted(&mut self, record: u16, pid: i32) {
+        let (seat, generation) = match self.life(record) {
+            Some(Life::Forking { seat }) => (seat, seat.map_or(0, |seat| self.next_generation(seat))),
+            Some(Life::Alive { seat, generation, .. }) => (seat, generation),
+            _ => return,
+        };
+        self.set(record, Life::Alive { pid, seat, generation, mother: ORPHAN });
     }
 
     /// A fork was refused.
@@ -180,11 +208,14 @@ impl Roster {
     /// The process is gone, and this is how it ended. `began` is true if it came as far as serving: then an exit
     /// code is the task's, whatever its number.
     pub(crate) fn ended(&mut self, record: u16, pid: i32, end: ProcessEnd, began: bool) -> Vec<Action> {
+        if !matches!(self.life(record), Some(Life::Alive { pid: known, .. } | Life::Dying { pid: known, .. }) if known == pid)
+        {
+            // A second try at the same worker, which found the record taken.
+            return Vec::new();
+        }
         self.note_start(record, end, began);
         let mut actions = self.dying(record);
-        if let Some(Life::Dying { pid: known, worker, .. }) = self.life(record)
-            && known == pid
-        {
+        if let Some(Life::Dying { worker, .. }) = self.life(record) {
             self.set(record, Life::Vacant);
             actions.insert(0, Action::Bury { record, worker, pid, end });
             self.retry_empty_seats(&mut actions);
@@ -217,6 +248,9 @@ impl Roster {
     }
 
     fn fill(&mut self, seat: u16, actions: &mut Vec<Action>) {
+        if self.closed {
+            return;
+        }
         if let Some(spare) = self.ready_spare() {
             let Some(Life::Alive { pid, mother, .. }) = self.life(spare) else { return };
             let generation = self.next_generation(seat);
@@ -266,6 +300,8 @@ impl Roster {
         });
         if !others && !self.closed {
             actions.push(Action::Degrade { seat });
+        } else {
+            actions.push(Action::Abandon { seat });
         }
     }
 
@@ -391,7 +427,7 @@ mod tests {
     fn refused_forks_degrade_only_when_nobody_is_left() {
         let mut roster = Roster::new(2, 4, 0);
         roster.open();
-        assert_eq!(roster.refused(0), []);
+        assert_eq!(roster.refused(0), [Action::Abandon { seat: 0 }]);
         assert_eq!(roster.refused(1), [Action::Degrade { seat: 1 }]);
     }
 
@@ -414,6 +450,18 @@ mod tests {
             roster.forked(record, pid);
         }
         panic!("still forking after ten failed starts");
+    }
+
+    #[test]
+    fn a_second_try_at_a_worker_ends_without_harm_to_the_first() {
+        let mut roster = Roster::new(1, 3, 0);
+        roster.open();
+        roster.forked(0, 200);
+        roster.adopted(0, 100);
+        assert_eq!(roster.ended(0, 200, ProcessEnd::Exited { code: exit::RECORD_TAKEN }, false), []);
+        assert_eq!((roster.seat_of(0), roster.processes()), (Some((0, 1, 100)), vec![(0, 100)]));
+        assert!(!roster.is_child_of_current_zygote(0));
+        assert!(matches!(roster.ended(0, 100, KILLED, true)[0], Action::Bury { pid: 100, .. }));
     }
 
     #[test]

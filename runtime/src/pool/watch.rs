@@ -4,13 +4,16 @@
 //! on the host's bell, which workers ring after a notice.
 
 use super::Pool;
+use crate::patrol;
 use gorun_shm::doorbell::Doorbell;
-use gorun_shm::os::futex;
+use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spsc::{Consumer, RingHeader};
 use gorun_shm::segment::{View, ViewSlice};
 use gorun_shm::sync::{AtomicU32, AtomicU64};
 use gorun_worker::os::death_word::{self, Sign};
+use gorun_worker::os::pidfd;
 use gorun_worker::wire::control::Intent;
+use std::time::Duration;
 
 type Notices = Option<Consumer<u64, (View<RingHeader>, ViewSlice<AtomicU64>)>>;
 
@@ -20,7 +23,9 @@ pub(super) fn run(pool: &Pool) {
         .map(|record| Consumer::attach(pool.commons.notices(record)?).ok())
         .collect();
     let mut dropped_seen = 0;
+    let mut round_due = None;
     while !pool.is_stopping() {
+        let until_round = walk_round(pool, &mut round_due);
         let armed = pool.commons.host.bell.arm();
         let watched = pool.lock().roster.watched();
         let signs: Vec<(u16, Sign)> = watched.iter().map(|record| (*record, sign(pool, *record))).collect();
@@ -30,9 +35,24 @@ pub(super) fn run(pool: &Pool) {
             pool.commons.host.bell.disarm();
             continue;
         }
-        sleep(pool, Doorbell::expected(armed), &signs);
+        sleep(pool, Doorbell::expected(armed), &signs, until_round);
         pool.commons.host.bell.disarm();
     }
+}
+
+/// Walks a round if one is due; gives the time until the next, if anybody waits at all.
+fn walk_round(pool: &Pool, due_ns: &mut Option<u64>) -> Option<Duration> {
+    if !pool.dispatcher.is_patrolled() {
+        *due_ns = None;
+        return None;
+    }
+    let now = ticks::system_ns();
+    let due = *due_ns.get_or_insert(now + patrol::ROUND_NS);
+    if now >= due {
+        pool.dispatcher.walk_round();
+        *due_ns = Some(now + patrol::ROUND_NS);
+    }
+    Some(Duration::from_nanos(due.saturating_sub(now).max(1)))
 }
 
 fn sign(pool: &Pool, record: u16) -> Sign {
@@ -48,6 +68,10 @@ fn bury_dead(pool: &Pool, signs: &[(u16, Sign)]) -> bool {
     let mut state = pool.lock();
     let mut any = false;
     for record in dead {
+        if let Some((_, pidfd, _)) = state.pidfds.get(&record) {
+            // Whoever has let go of the word is dying anyway; one whose word was scribbled over must not live on.
+            let _ = pidfd::kill(pidfd);
+        }
         let actions = state.roster.dying(record);
         any |= !actions.is_empty();
         pool.carry_out(&mut state, actions);
@@ -75,7 +99,7 @@ fn drain(pool: &Pool, notices: &mut [Notices], dropped_seen: &mut u64) -> bool {
     any
 }
 
-fn sleep(pool: &Pool, bell: u32, signs: &[(u16, Sign)]) {
+fn sleep(pool: &Pool, bell: u32, signs: &[(u16, Sign)], limit: Option<Duration>) {
     let mut words: Vec<(&AtomicU32, u32)> = vec![(pool.commons.host.bell.word(), bell)];
     for (record, sign) in signs.iter().take(futex::WORDS_MAX - 1) {
         let word = death_word::futex(&pool.commons.workers[usize::from(*record)].death_word);
@@ -86,5 +110,5 @@ fn sleep(pool: &Pool, bell: u32, signs: &[(u16, Sign)]) {
         };
         words.push((word, expected));
     }
-    futex::wait_any(&words, None);
+    futex::wait_any(&words, limit);
 }

@@ -66,6 +66,12 @@ pub enum Sign {
     Dead,
 }
 
+/// The thread that holds a word with the value of [`Sign::Alive`]; a worker's is its process's id.
+#[must_use]
+pub fn thread(value: u32) -> i32 {
+    (value & libc::FUTEX_TID_MASK).cast_signed()
+}
+
 /// Reads the word.
 #[must_use]
 pub fn sign(word: &DeathWord) -> Sign {

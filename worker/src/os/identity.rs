@@ -13,6 +13,26 @@ pub fn set_name(name: &str) {
     }
 }
 
+/// The name of the worker in a record.
+#[must_use]
+pub fn worker_name(record: u16) -> String {
+    format!("gorun-worker-{record}")
+}
+
+/// The name of another process; none if it is gone, or cannot be asked.
+#[must_use]
+pub fn name_of(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// True unless no process has this id. One that was recycled counts.
+#[must_use]
+pub fn exists(pid: i32) -> bool {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return false };
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
 /// Moves standard input to a descriptor of its own and puts `/dev/null` in its place.
 ///
 /// # Errors

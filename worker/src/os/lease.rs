@@ -44,12 +44,29 @@ pub fn take(read_end: impl AsFd) -> io::Result<Lease> {
         &own,
         OFlags::NONBLOCK | OFlags::from_bits_retain(libc::O_ASYNC.cast_unsigned()),
     )?;
-    // The host may have died before the signal was armed; a pipe without writers reads as end of file.
-    match rustix::io::read(&own, &mut [0_u8; 1]) {
-        Ok(_) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-        Err(rustix::io::Errno::AGAIN) => Ok(Lease(own)),
-        Err(errno) => Err(errno.into()),
+    // The host may have died, or have taken the lease back, before the signal was armed. Asked of the inherited
+    // description, because a pipe does not report a hang-up to one that was opened after it; and by a look, not a
+    // read, because the byte that takes the lease back is meant for everybody.
+    if super::poll::wait_one(read_end.as_fd(), 0) {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
+    Ok(Lease(own))
+}
+
+/// Takes the lease back: the kernel kills every holder, and whoever comes later finds it gone.
+pub fn revoke(write_end: impl AsFd) {
+    // Fails only if nobody holds a read end.
+    let _ = rustix::io::write(write_end, &[0]);
+}
+
+/// Waits until no process has the read end any more, at most `milliseconds`; false if that passed. The caller has
+/// closed its own.
+///
+/// # Blocking
+/// Until then.
+#[must_use]
+pub fn await_release(write_end: impl AsFd, milliseconds: i64) -> bool {
+    super::poll::wait_for_hang_up(write_end.as_fd(), milliseconds)
 }
 
 fn check(code: libc::c_int) -> io::Result<()> {

@@ -36,28 +36,58 @@ impl AsFd for WakeUp {
     }
 }
 
-/// Sleeps until one of the descriptors is readable or ended; says which.
+/// Sleeps until one of the descriptors is readable or ended; says which. At most `milliseconds`, if any are given.
 ///
 /// # Errors
 /// What the kernel said.
 ///
 /// # Blocking
 /// Until then.
-pub fn wait(descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+pub fn wait(descriptors: &[BorrowedFd<'_>], milliseconds: Option<i64>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<PollFd<'_>> =
         descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
-    match poll(&mut polled, None) {
+    let limit = milliseconds.map(timespec);
+    match poll(&mut polled, limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        // The kernel looks at no more descriptors than `RLIMIT_NOFILE`, which somebody has lowered.
+        Err(rustix::io::Errno::INVAL) => wait_one_by_one(&mut polled)?,
         Err(errno) => return Err(errno.into()),
     }
     Ok(polled.iter().map(|entry| !entry.revents().is_empty()).collect())
 }
 
+/// How often descriptors are looked at where they cannot be waited for together.
+const ROUND_MS: i64 = 10;
+
+fn wait_one_by_one(polled: &mut [PollFd<'_>]) -> io::Result<()> {
+    let mut any = false;
+    for entry in polled.iter_mut() {
+        any |= poll(std::slice::from_mut(entry), Some(&timespec(0)))? > 0;
+    }
+    if let (false, Some(first)) = (any, polled.first_mut()) {
+        poll(std::slice::from_mut(first), Some(&timespec(ROUND_MS)))?;
+    }
+    Ok(())
+}
+
 /// Sleeps until the descriptor is readable or ended, at most `milliseconds`; false if that passed.
 #[must_use]
 pub fn wait_one(descriptor: BorrowedFd<'_>, milliseconds: i64) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-    let limit =
-        rustix::event::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
-    poll(&mut polled, Some(&limit)).is_ok_and(|ready| ready > 0)
+    wait_for(descriptor, PollFlags::IN, milliseconds)
+}
+
+/// Sleeps until nobody has the descriptor's other end, at most `milliseconds`; false if that passed.
+#[must_use]
+pub fn wait_for_hang_up(descriptor: BorrowedFd<'_>, milliseconds: i64) -> bool {
+    // Error and hang-up are reported whatever is asked for.
+    wait_for(descriptor, PollFlags::empty(), milliseconds)
+}
+
+fn wait_for(descriptor: BorrowedFd<'_>, what: PollFlags, milliseconds: i64) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(descriptor, what)];
+    poll(&mut polled, Some(&timespec(milliseconds))).is_ok_and(|ready| ready > 0)
+}
+
+fn timespec(milliseconds: i64) -> rustix::event::Timespec {
+    rustix::event::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 }
 }

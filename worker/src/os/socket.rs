@@ -64,7 +64,7 @@ pub struct Packet {
 ///
 /// # Errors
 /// What the kernel said; `WouldBlock` if `wait` is false and nothing has come; `InvalidData` for a packet
-/// that does not fit.
+/// that does not fit. Descriptors this process has no room for are missing from the packet.
 ///
 /// # Blocking
 /// If `wait`, until a packet comes or the peer goes.
@@ -92,7 +92,8 @@ pub fn receive(socket: impl AsFd, wait: bool) -> io::Result<Option<Packet>> {
     if received.bytes == 0 {
         return Ok(None);
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    // Descriptors cut off (CTRUNC) are the receiver's own limit on them: what was said is still worth hearing.
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
     bytes.truncate(received.bytes);

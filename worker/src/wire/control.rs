@@ -35,6 +35,9 @@ pub struct WorkerRecord {
     seat: AtomicU32,
     /// Processor to pin to plus one, 0 for none. Written by the host before `seat`.
     cpu: AtomicU32,
+    /// Which worker lives here: birth 63..32 | process id 31..0, 0 while nobody has moved in. The host writes the
+    /// birth, one process adds its id.
+    tenant: AtomicU64,
     /// The bytes of the robust mutex that the worker's thread holds for life: see `os::death_word`.
     pub death_word: DeathWord,
     /// What the worker is doing.
@@ -124,13 +127,53 @@ impl Intent {
 }
 
 impl WorkerRecord {
-    /// Gives the record its first words before the worker is forked.
+    /// Gives the record its first words before the worker is forked, and a birth that no earlier one had. Only
+    /// after the last worker's death was confirmed.
     pub fn prepare(&self, seat: u32, cpu: Option<u32>) {
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
         self.command.store(0, Ordering::Relaxed);
         self.duty.depth.store(0, Ordering::Relaxed);
         self.duty.stage.store(0, Ordering::Relaxed);
         self.assign(seat, cpu);
+        let birth = self.birth().wrapping_add(1);
+        // Release: pairs with the exchange in `move_in`, for a worker of an earlier fork that comes late.
+        self.tenant.store(u64::from(birth) << 32, Ordering::Release);
+    }
+
+    /// Which life of the record this is, for the order to fork.
+    #[must_use]
+    pub fn birth(&self) -> u32 {
+        (self.tenant.load(Ordering::Relaxed) >> 32) as u32 // Relaxed: read back by the host that wrote it.
+    }
+
+    /// The worker's first act: it may live here if nobody else has moved in since the order was given. A zygote
+    /// that was killed between fork and announcement leaves a worker nobody knows of, and its order is repeated.
+    #[must_use]
+    pub fn move_in(&self, birth: u32, pid: i32) -> bool {
+        let empty = u64::from(birth) << 32;
+        let taken = empty | u64::from(pid.cast_unsigned());
+        // AcqRel: pairs with `prepare` and `tenant`. Relaxed on failure: the caller leaves at once.
+        self.tenant.compare_exchange(empty, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Process id of the worker that moved in, as it says itself.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "takes the low half")]
+    pub fn tenant(&self) -> Option<i32> {
+        // Acquire: pairs with the exchange in `move_in`.
+        let pid = (self.tenant.load(Ordering::Acquire) as u32).cast_signed();
+        (pid > 0).then_some(pid)
+    }
+
+    /// Nobody may move in any more; gives who has.
+    pub fn shut(&self) -> Option<i32> {
+        let empty = u64::from(self.birth()) << 32;
+        let shut = u64::from(self.birth().wrapping_add(1)) << 32;
+        // AcqRel: pairs with the exchange in `move_in`, of which at most one succeeds. Acquire on failure: as in `tenant`.
+        match self.tenant.compare_exchange(empty, shut, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => None,
+            Err(_) => self.tenant(),
+        }
     }
 
     /// Puts the worker in `seat`; the caller rings the bell.

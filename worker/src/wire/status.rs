@@ -29,6 +29,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// A byte that is no status.
+    pub const UNKNOWN: u8 = u8::MAX;
+
     /// The status with this number, if there is one: the byte comes from another process.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Environment mark of a zygote; its value is [`mark`]'s.
 pub const VARIABLE: &str = "GORUN_ZYGOTE";
 /// Changes with the messages below.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The mark's value for a host's token.
 #[must_use]
@@ -25,16 +25,22 @@ pub enum Order {
         token: u128,
         /// Size of the segment in bytes.
         segment_bytes: u64,
-        /// Records to fork workers for at once.
-        first: Vec<u16>,
+        /// Workers to fork at once.
+        first: Vec<Birth>,
         /// Processors that a worker without a processor of its own may run on.
         cpus: Vec<u32>,
     },
-    /// Fork a worker for this record.
-    Fork {
-        /// Record it lives in.
-        record: u16,
-    },
+    /// Fork a worker.
+    Fork(Birth),
+}
+
+/// A worker to be: two forks with one birth are two tries at the same worker, and one of them leaves again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth {
+    /// Record it lives in.
+    pub record: u16,
+    /// Which of the record's lives: see `WorkerRecord::move_in`.
+    pub birth: u32,
 }
 
 /// Zygote to host.

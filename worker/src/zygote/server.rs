@@ -4,7 +4,7 @@
 //! place. It dies with its host (end of file on the socket) and is replaced if it dies alone; its workers
 //! then go on, since their lease is on the host.
 
-use super::protocol::{self, News, Order, Received};
+use super::protocol::{self, Birth, News, Order, Received};
 use crate::duty::Duty;
 use crate::os::children::{self, Deaths};
 use crate::os::{allocator, death_word, fork, identity, lease, pidfd, pin, signals};
@@ -67,9 +67,9 @@ impl Server {
         Ok(Self { socket, deaths, commons: Arc::new(commons), lease, cpus, children: HashMap::new() })
     }
 
-    fn run(&mut self, first: &[u16]) -> i32 {
-        for record in first {
-            self.fork(*record);
+    fn run(&mut self, first: &[Birth]) -> i32 {
+        for worker in first {
+            self.fork(*worker);
         }
         let ready = News::Ready { libraries: function::libraries() };
         let own = pidfd::open(identity::pid());
@@ -100,8 +100,8 @@ impl Server {
     /// Carries out one order; false if the host is gone.
     fn obey(&mut self) -> bool {
         match protocol::receive::<Order>(&self.socket, false) {
-            Ok(Some(Received { message: Order::Fork { record }, .. })) => {
-                self.fork(record);
+            Ok(Some(Received { message: Order::Fork(worker), .. })) => {
+                self.fork(worker);
                 true
             }
             Ok(Some(_)) => true,
@@ -110,12 +110,13 @@ impl Server {
         }
     }
 
-    fn fork(&mut self, record: u16) {
+    fn fork(&mut self, worker: Birth) {
+        let record = worker.record;
         let news = match fork::fork() {
             Ok(fork::Side::Child) => {
                 self.let_go_of_socket();
                 let code =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.become_worker(record)));
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.become_worker(worker)));
                 fork::leave(code.unwrap_or(exit::INTERNAL))
             }
             Ok(fork::Side::Parent(pid)) => return self.announce(record, pid),
@@ -160,11 +161,14 @@ impl Server {
     }
 
     /// The rest of a worker's life; returns its exit code.
-    fn become_worker(&self, record: u16) -> i32 {
+    fn become_worker(&self, Birth { record, birth }: Birth) -> i32 {
         signals::unblock_all();
-        identity::set_name(&format!("gorun-worker-{record}"));
+        identity::set_name(&identity::worker_name(record));
         let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
         let Some(worker) = self.commons.workers.get(usize::from(record)) else { return exit::INTERNAL };
+        if !worker.move_in(birth, identity::pid()) {
+            return exit::RECORD_TAKEN;
+        }
         match death_word::hold(&worker.death_word) {
             Ok(()) => {}
             // The C library keeps its words elsewhere: the pidfd tells of the death, a little later.

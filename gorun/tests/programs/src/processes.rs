@@ -57,13 +57,22 @@ pub fn of_program(executable: &Path) -> Vec<Process> {
     gorun.filter(|process| executable_of(process.pid).as_deref() == Some(executable)).collect()
 }
 
-/// Living zygotes and workers of this program.
+/// Living zygotes and workers of this run of this program: those that have its folder for temporary files too. A
+/// test runner may run the same program for another test at the same time.
 ///
 /// # Panics
 /// If this program's own path is not known.
 #[must_use]
-pub fn of_this_program() -> Vec<Process> {
-    of_program(&std::env::current_exe().expect("know this program"))
+pub fn of_this_run() -> Vec<Process> {
+    let folder = std::env::temp_dir();
+    let mark = format!("TMPDIR={}", folder.display());
+    let own = of_program(&std::env::current_exe().expect("know this program"));
+    own.into_iter().filter(|process| has_in_environment(process.pid, &mark)).collect()
+}
+
+fn has_in_environment(pid: i32, entry: &str) -> bool {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
 }
 
 /// True while the process runs; a zombie does not.

@@ -34,3 +34,8 @@ fn a_fork_that_drops_the_runtime_and_its_handles_disturbs_nobody() {
 fn a_fork_may_build_a_runtime_of_its_own() {
     assert_undisturbed_by("builds_its_own");
 }
+
+#[test]
+fn handles_joined_in_a_fork_are_refused() {
+    assert_undisturbed_by("joins");
+}

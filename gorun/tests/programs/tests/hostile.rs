@@ -198,3 +198,28 @@ fn a_header_that_was_changed_is_refused_by_name() {
     assert!(matches!(wrong(9, 1 << 40), AttachError::Shape));
     attacked.end();
 }
+
+#[test]
+fn nonsense_in_slots_gives_errors() {
+    let _watchdog = Watchdog::start("nonsense_in_slots_gives_errors");
+    let attacked = start("slots");
+    let (from, to) = (attacked.map.slots, attacked.map.notice_headers);
+    for _ in 0..50 {
+        scribble(&attacked, from, to, 20_000);
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+    attacked.end();
+}
+
+#[test]
+fn nonsense_everywhere_does_not_hang_the_host() {
+    let _watchdog = Watchdog::start("nonsense_everywhere_does_not_hang_the_host");
+    let attacked = start("everything");
+    // Not the host's own page, as above.
+    let (from, to) = (attacked.map.seats, attacked.blocks_start() + (1 << 20));
+    for _ in 0..50 {
+        scribble(&attacked, from, to, 20_000);
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+    attacked.end();
+}

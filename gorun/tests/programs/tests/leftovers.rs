@@ -1,8 +1,9 @@
 //! Nothing is left: no process, descriptor, named segment or temporary file. One test a binary could count
 //! exactly only if it is alone, so everything is counted in programs of its own, run one after the other.
 
+use gorun::TaskHandle;
 use gorun::prelude::*;
-use gorun_test_programs::processes::of_this_program;
+use gorun_test_programs::processes::{await_family, kill, of_this_run};
 use gorun_test_programs::program::{again, role, succeed};
 use gorun_test_programs::{Death, Watchdog, descriptors, eventually};
 use std::path::PathBuf;
@@ -94,7 +95,7 @@ fn a_million_tasks_of_which_every_thousandth_kills_its_worker_leave_nothing() {
     assert_eq!((stats.submitted, stats.lost, stats.finished), (tasks, lost, tasks - lost));
     assert!(!runtime.is_degraded());
     drop(runtime);
-    assert_eq!(of_this_program(), []);
+    assert_eq!(of_this_run(), []);
     assert_eq!(descriptors::open(), before);
 }
 
@@ -115,7 +116,7 @@ fn runtimes_built_and_dropped_on_many_threads_leave_nothing() {
             });
         }
     });
-    assert_eq!(of_this_program(), []);
+    assert_eq!(of_this_run(), []);
     eventually(|| descriptors::open() == before);
 }
 
@@ -133,5 +134,105 @@ fn a_runtime_on_threads_leaves_nothing() {
         assert_eq!(runtime.go(|| 1_u8).join(), Ok(1));
     }
     eventually(|| threads() == threads_before);
+    assert_eq!(descriptors::open(), before);
+}
+
+#[test]
+fn a_runtime_dropped_as_soon_as_it_is_built_leaves_nothing() {
+    if !alone("a_runtime_dropped_as_soon_as_it_is_built_leaves_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("a_runtime_dropped_as_soon_as_it_is_built_leaves_nothing");
+    let before = descriptors::open();
+    for _ in 0..50 {
+        drop(Runtime::builder().workers(2).build().unwrap());
+        assert_eq!(of_this_run(), []);
+    }
+    assert_eq!(descriptors::open(), before);
+}
+
+#[test]
+fn a_runtime_dropped_with_work_in_flight_leaves_nothing() {
+    if !alone("a_runtime_dropped_with_work_in_flight_leaves_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("a_runtime_dropped_with_work_in_flight_leaves_nothing");
+    let before = descriptors::open();
+    for round in 0..30_u64 {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let endless: Vec<_> = (0..3)
+            .map(|_| {
+                runtime.go(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                })
+            })
+            .collect::<Vec<TaskHandle<()>>>();
+        let tasks: Vec<_> = (0..round * 20).map(|n| runtime.task(vec![n; 100], |words| words)).collect();
+        drop(runtime);
+        assert_eq!(of_this_run(), []);
+        for task in endless {
+            assert_eq!(task.join(), Err(TaskError::Closed));
+        }
+        for (n, task) in (0..).zip(tasks) {
+            let outcome = task.join();
+            assert!(outcome == Ok(vec![n; 100]) || outcome == Err(TaskError::Closed), "{outcome:?}");
+        }
+    }
+    assert_eq!(descriptors::open(), before);
+}
+
+#[test]
+fn a_runtime_whose_zygote_was_killed_leaves_nothing() {
+    if !alone("a_runtime_whose_zygote_was_killed_leaves_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("a_runtime_whose_zygote_was_killed_leaves_nothing");
+    let before = descriptors::open();
+    for round in 0..20 {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let family = await_family(&runtime, 1);
+        kill(family.zygote);
+        if round % 2 == 0 {
+            eventually(|| runtime.stats().zygote_restarts == 1);
+            assert_eq!(runtime.go(|| 5_u8).join(), Ok(5));
+        }
+        drop(runtime);
+        assert_eq!(of_this_run(), []);
+    }
+    assert_eq!(descriptors::open(), before);
+}
+
+#[test]
+fn zygotes_killed_in_mid_fork_leave_no_second_worker_for_a_seat() {
+    if !alone("zygotes_killed_in_mid_fork_leave_no_second_worker_for_a_seat") {
+        return;
+    }
+    let _watchdog = Watchdog::start("zygotes_killed_in_mid_fork_leave_no_second_worker_for_a_seat");
+    let before = descriptors::open();
+    for round in 0..40_u32 {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let family = await_family(&runtime, 1);
+        // Its death makes the zygote fork; how far that has come differs from round to round.
+        kill(family.seated[0]);
+        (0..round * 400).for_each(|step| {
+            std::hint::black_box(step);
+        });
+        kill(family.zygote);
+        eventually(|| runtime.stats().zygote_restarts == 1);
+        let values: Vec<u64> = runtime.map(0..100, |n| n).collect().unwrap();
+        assert_eq!(values, (0..100).collect::<Vec<u64>>());
+        // Two workers, a spare and the new zygote, once whoever came too late has left again. A worker is named
+        // after its record.
+        eventually(|| {
+            let mut names: Vec<String> = of_this_run().into_iter().map(|process| process.name).collect();
+            names.sort();
+            names.dedup();
+            names.len() == 4 && of_this_run().len() == 4
+        });
+        drop(runtime);
+        assert_eq!(of_this_run(), []);
+    }
     assert_eq!(descriptors::open(), before);
 }

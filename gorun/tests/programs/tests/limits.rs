@@ -47,3 +47,12 @@ fn processes_used_up_after_the_start_do_not_make_deaths_unheard() {
         assert_honest(&said, "RLIMIT_NPROC");
     }
 }
+
+#[test]
+fn descriptors_used_up_after_the_start_do_not_make_deaths_unheard() {
+    for limit in ["3", "8", "12", "16"] {
+        let said = limited(&["nofile", limit, "after"]);
+        assert!(said.out.starts_with("lost true\n"), "limit {limit}: {said:?}");
+        assert_honest(&said, "RLIMIT_NOFILE");
+    }
+}
