@@ -259,10 +259,16 @@ impl Book {
     /// Ends a task that nobody has started, in the producer's name; false if somebody has.
     ///
     /// Returns the flags of whoever waits.
-    pub(crate) fn end_unstarted(&mut self, lane: Lane<'_>, position: u64, status: Status) -> Option<u8> {
+    pub(crate) fn end_unstarted(
+        &mut self,
+        lane: Lane<'_>,
+        position: u64,
+        status: Status,
+        payload: [u64; 4],
+    ) -> Option<u8> {
         let (slot, lap) = lane.slot(position);
         let Claim::Claimed(descriptor) = slot.claim(lap, self.me) else { return None };
-        Some(self.end(lane, position, status, descriptor.attempt, [0; 4]))
+        self.end(lane, position, status, descriptor.attempt, payload)
     }
 
     /// Ends a task that a dead worker was running; false if it was not running it.
@@ -282,7 +288,28 @@ impl Book {
         }
         let attempt = slot.completion().attempt;
         self.seize_blocks(position, dead);
-        Some(self.end(lane, position, status, attempt, payload))
+        self.end(lane, position, status, attempt, payload)
+    }
+
+    /// Ends a task that was taken from `dead` while it lived.
+    ///
+    /// Returns the flags of whoever waits.
+    pub(crate) fn end_taken(
+        &mut self,
+        lane: Lane<'_>,
+        position: u64,
+        dead: OwnerId,
+        status: Status,
+        payload: [u64; 4],
+    ) -> Option<u8> {
+        let attempt = lane.slot(position).0.completion().attempt;
+        self.seize_blocks(position, dead);
+        self.end(lane, position, status, attempt, payload)
+    }
+
+    /// True if a task stands at `position` whose outcome was not collected.
+    pub(crate) fn is_open(&self, position: u64) -> bool {
+        self.stands_at(position)
     }
 
     /// Who runs the task at `position`, as its slot says; none if nobody does or it is not open.
@@ -303,7 +330,7 @@ impl Book {
         }
         self.seize_blocks(position, owner);
         let completion = Completion { status: Status::UNKNOWN, ..Completion::default() };
-        Some(lane.finish(position, self.me, &completion))
+        lane.finish(position, self.me, &completion).ok()
     }
 
     /// Collects everything that has ended: before the memory of a dead worker is reclaimed, its results move here.
@@ -318,9 +345,17 @@ impl Book {
         self.oldest..self.tail
     }
 
-    fn end(&mut self, lane: Lane<'_>, position: u64, status: Status, attempt: u8, payload: [u64; 4]) -> u8 {
+    fn end(
+        &mut self,
+        lane: Lane<'_>,
+        position: u64,
+        status: Status,
+        attempt: u8,
+        payload: [u64; 4],
+    ) -> Option<u8> {
         let completion = Completion { status: status as u8, attempt, payload, ..Completion::default() };
-        lane.finish(position, self.me, &completion)
+        // None only over a word that somebody scribbled on.
+        lane.finish(position, self.me, &completion).ok()
     }
 
     /// Moves what a dead worker was using of a range to us, before `recover` frees it.

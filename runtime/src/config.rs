@@ -43,6 +43,8 @@ pub(crate) struct Wishes {
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) spin: Option<Duration>,
     pub(crate) processes: Option<bool>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// A runtime's settings, all of them valid.
@@ -67,6 +69,11 @@ pub struct Config {
     /// False runs tasks on threads of the host instead of processes: no isolation, for platforms and tools
     /// that cannot fork. `GORUN_PROCESSES=0`.
     pub processes: bool,
+    /// When a task is over at the latest, from `go` on, if it says nothing else; 1 us to 1 year. Default none.
+    /// `GORUN_DEADLINE_MS`.
+    pub deadline: Option<Duration>,
+    /// How long a task may run, if it says nothing else; 1 us to 1 year. Default none. `GORUN_TIMEOUT_MS`.
+    pub timeout: Option<Duration>,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -103,6 +110,12 @@ impl Config {
             .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
         let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
         let processes = wishes.processes.or(read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.map(|on| on.0));
+        let limit = |key, wish: Option<Duration>, variable| -> Result<Option<Duration>, BuildError> {
+            let read = read.parse(variable, "1..=31536000000")?.map(Duration::from_millis);
+            wish.or(read).map(|limit| check_limit(key, limit)).transpose()
+        };
+        let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
+        let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         Ok(Self {
@@ -113,6 +126,8 @@ impl Config {
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
             processes: processes.unwrap_or(true),
+            deadline,
+            timeout,
             cpus,
         })
     }
@@ -191,6 +206,17 @@ fn check_spin(spin: Duration) -> Result<Duration, BuildError> {
         value: format!("{spin:?}"),
         allowed: format!("0..={SPIN_MAX:?}"),
     })
+}
+
+const LIMIT_MIN: Duration = Duration::from_micros(1);
+const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn check_limit(key: &'static str, limit: Duration) -> Result<Duration, BuildError> {
+    if (LIMIT_MIN..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    let allowed = format!("{LIMIT_MIN:?}..={LIMIT_MAX:?}");
+    Err(BuildError::OutOfRange { key, value: format!("{limit:?}"), allowed })
 }
 
 fn narrow(value: usize) -> u16 {

@@ -4,18 +4,21 @@
 //! book is held for a push or a take, never while waiting.
 
 use crate::book::{Book, EntryId, Keep, Outcome, Pushed};
+use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
 use crate::home::Home;
 use crate::tally::Tally;
 use crossbeam_utils::CachePadded;
 use gorun_shm::OwnerId;
+use gorun_shm::os::ticks::Rate;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spmc::Lane;
-use gorun_shm::slots::{Descriptor, State, Word};
+use gorun_shm::slots::{Descriptor, Slot, State, Word};
 use gorun_shm::sync::{AtomicBool, Ordering, fence, spin_hint};
 use gorun_worker::context;
 use gorun_worker::os::fork;
 use gorun_worker::wire::commons::Commons;
+use gorun_worker::wire::control::RangeProgress;
 use gorun_worker::wire::ids::LaneId;
 use gorun_worker::wire::status::Status;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +29,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) lane: u16,
-    position: u64,
+    pub(crate) position: u64,
     entry: EntryId,
 }
 
@@ -39,6 +42,8 @@ pub(crate) struct Dispatcher {
     lanes: Box<[CachePadded<LaneEnd>]>,
     /// How long a waiting thread spins before it sleeps, in ticks.
     spin_ticks: u64,
+    pub(crate) rate: Rate,
+    pub(crate) deadlines: Deadlines,
     closed: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
@@ -56,14 +61,14 @@ struct LaneEnd {
 
 impl Dispatcher {
     /// The host's, over all seats.
-    pub(crate) fn of_host(commons: Arc<Commons>, home: Home, spin_ticks: u64) -> Self {
+    pub(crate) fn of_host(commons: Arc<Commons>, home: Home, rate: Rate, spin_ticks: u64) -> Self {
         let lanes = (0..commons.map.shape.seats).map(LaneId).collect::<Vec<_>>();
-        Self::new(commons, OwnerId::HOST, &lanes, home, spin_ticks, false)
+        Self::new(commons, OwnerId::HOST, &lanes, home, (rate, spin_ticks), false)
     }
 
     /// A worker's, over its nested lane.
     pub(crate) fn of_worker(commons: Arc<Commons>, me: OwnerId, lane: LaneId) -> Self {
-        Self::new(commons, me, &[lane], Home::single(), 0, true)
+        Self::new(commons, me, &[lane], Home::single(), (Rate { hz: 1_000_000_000 }, 0), true)
     }
 
     fn new(
@@ -71,7 +76,7 @@ impl Dispatcher {
         me: OwnerId,
         lanes: &[LaneId],
         home: Home,
-        spin_ticks: u64,
+        (rate, spin_ticks): (Rate, u64),
         nested: bool,
     ) -> Self {
         let end = |id: &LaneId| {
@@ -80,7 +85,19 @@ impl Dispatcher {
         };
         let lanes = lanes.iter().map(end).collect();
         let (closed, patrol) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { lanes, commons, me, home, spin_ticks, closed, patrol, nested, forks: fork::forks() }
+        Self {
+            lanes,
+            commons,
+            me,
+            home,
+            spin_ticks,
+            closed,
+            patrol,
+            nested,
+            forks: fork::forks(),
+            rate,
+            deadlines: Deadlines::default(),
+        }
     }
 
     /// True in a process that was forked from the one the dispatcher belongs to.
@@ -250,13 +267,58 @@ impl Dispatcher {
         if self.is_foreign() {
             return false;
         }
-        let flags = self.with_book(ticket.lane, |book, lane| {
-            book.end_unstarted(lane, ticket.position, Status::Cancelled)
-        });
+        self.end_unstarted(ticket.lane, ticket.position, Status::Cancelled, 0)
+    }
+
+    /// Ends the task whether it was started or not; false if it has ended already, or nobody can end it: it runs on a
+    /// thread.
+    pub(crate) fn kill(&self, ticket: &Ticket) -> bool {
+        if self.cancel(ticket) {
+            return true;
+        }
+        if self.nested || self.is_foreign() || !self.is_open(ticket.lane, ticket.position) {
+            return false;
+        }
+        let condemned = self.condemn(ticket.lane, ticket.position, Status::Cancelled, 0);
+        if condemned {
+            self.commons.host.bell.ring();
+        }
+        condemned
+    }
+
+    /// Ends a task that nobody has started; false if somebody has.
+    pub(crate) fn end_unstarted(&self, lane: u16, position: u64, status: Status, allowed_ns: u64) -> bool {
+        let payload = limit_payload(RangeProgress::default(), allowed_ns);
+        let flags = self.with_book(lane, |book, ring| book.end_unstarted(ring, position, status, payload));
         if let Some(flags) = flags {
-            self.tell(ticket.lane, ticket.position, flags);
+            self.tell(lane, position, flags);
         }
         flags.is_some()
+    }
+
+    /// Ends a task that was taken from a worker that is dead now.
+    pub(crate) fn end_taken(
+        &self,
+        lane: u16,
+        position: u64,
+        dead: OwnerId,
+        status: Status,
+        payload: [u64; 4],
+    ) {
+        let flags = self.with_book(lane, |book, ring| book.end_taken(ring, position, dead, status, payload));
+        if let Some(flags) = flags {
+            self.tell(lane, position, flags);
+        }
+    }
+
+    /// True if the task has not ended, or its outcome was not collected.
+    pub(crate) fn is_open(&self, lane: u16, position: u64) -> bool {
+        self.with_book(lane, |book, _| book.is_open(position))
+    }
+
+    /// A task's slot and the lap it is in.
+    pub(crate) fn slot(&self, lane: u16, position: u64) -> (&Slot, u32) {
+        self.ring(lane).slot(position)
     }
 
     /// Nobody will take this task's outcome.
@@ -311,7 +373,7 @@ impl Dispatcher {
     /// Accepts nothing more and ends every task that was not started.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
-        self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed));
+        self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed, [0; 4]));
     }
 
     /// Ends every task that `dead` was running, as lost.

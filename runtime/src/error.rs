@@ -6,6 +6,7 @@ use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::wire::map::AttachError;
 use gorun_worker::zygote::protocol::ProcessEnd;
 use std::fmt;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a task has no value.
@@ -26,8 +27,14 @@ pub enum TaskError {
         /// What is known of the death.
         evidence: Box<Evidence>,
     },
-    /// It was cancelled before it started.
-    #[error("task was cancelled before it started")]
+    /// Its time was over: it was taken out of the queue, or killed with its worker.
+    #[error("task timed out after {after:?}")]
+    TimedOut {
+        /// The time it had.
+        after: Duration,
+    },
+    /// It was cancelled: before it started, or killed while it ran.
+    #[error("task was cancelled")]
     Cancelled,
     /// It was not accepted.
     #[error("task was not accepted: {reason}")]
@@ -100,6 +107,14 @@ pub enum Rejection {
     QueueFull {
         /// Slots there are.
         capacity: u64,
+    },
+    /// It has a time limit or asks to be killed, where nobody can kill it.
+    #[error(
+        "tasks {place} cannot be killed at a deadline; start it from the host, in a runtime that has worker processes"
+    )]
+    CannotKill {
+        /// Where.
+        place: &'static str,
     },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]

@@ -106,6 +106,19 @@ impl<R: Portable> TaskHandle<R> {
         }
     }
 
+    /// Ends the task whether it was started or not: its worker is killed if it runs, an endless loop in foreign code
+    /// included, and a spare takes the seat. It then ends as [`TaskError::Cancelled`].
+    ///
+    /// Returns false if it has ended already, or runs where nobody can kill it: on a thread, or as a task inside a task.
+    /// Race-free: the task ends in one way, and this tells which. Other tasks lose nothing, unless the killed one was
+    /// running them while it waited for tasks of its own.
+    pub fn kill(&self) -> bool {
+        match &self.state {
+            State::Waiting { runtime, ticket } => runtime.dispatcher().kill(ticket),
+            State::Refused(_) | State::Taken => false,
+        }
+    }
+
     /// Cancels the task if no worker has started it; it then ends as [`TaskError::Cancelled`].
     ///
     /// Returns false if it has started or ended: then it goes its way.
@@ -208,6 +221,7 @@ pub(crate) fn bare_error(status: Status, attempt: u8, payload: [u64; 4], limit: 
     match status {
         Status::Lost => TaskError::WorkerLost { evidence: Box::new(evidence::unpack(payload, attempt)) },
         Status::Cancelled => TaskError::Cancelled,
+        Status::TimedOut => TaskError::TimedOut { after: Duration::from_nanos(payload[2]) },
         Status::Closed => TaskError::Closed,
         Status::InputUndecodable => TaskError::Decode { place: Place::Input },
         Status::UnknownFunction => TaskError::Decode { place: Place::Function },

@@ -3,6 +3,7 @@
 pub mod block;
 mod book;
 pub mod config;
+mod deadlines;
 mod dispatch;
 pub mod error;
 mod evidence;

@@ -5,6 +5,7 @@
 //! follows from how long they take: about sixty microseconds, so that hand-over costs little and load stays even.
 
 use crate::book::{Keep, RangeOutcome};
+use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::results::{RangeReader, Step};
@@ -12,15 +13,16 @@ use crate::runtime::Runtime;
 use crate::tally::Tally;
 use crate::task::{self, rejected};
 use gorun_shm::blocks::{OwnedBlock, SharedBlock};
-use gorun_shm::os::ticks::Rate;
+use gorun_shm::os::ticks::{self, Rate};
 use gorun_worker::codec::Portable;
 use gorun_worker::function::Shim;
 use gorun_worker::message::{self, InFlight, SealError, Sealed};
 use gorun_worker::range::{self, RangeWriter};
 use gorun_worker::run;
-use gorun_worker::wire::status::MARK_RANGE;
+use gorun_worker::wire::status::{MARK_MORTAL, MARK_RANGE};
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 /// Run time that a range should have.
 const RANGE_NS: u64 = 60_000;
@@ -40,6 +42,7 @@ pub struct Map<'a, I, A, R> {
     items: I,
     function: fn(A) -> R,
     grain: Option<u32>,
+    limits: Limits,
     progress: Option<Progress<'a>>,
 }
 
@@ -50,12 +53,26 @@ where
     R: Portable,
 {
     pub(crate) fn new(runtime: Result<Runtime, TaskError>, items: I, function: fn(A) -> R) -> Self {
-        Self { runtime, items, function, grain: None, progress: None }
+        Self { runtime, items, function, grain: None, limits: Limits::default(), progress: None }
     }
 
     /// Items that one claim hands over, 1.. . Without this it follows from their run time.
     pub fn grain(mut self, items: usize) -> Self {
         self.grain = Some(u32::try_from(items).unwrap_or(GRAIN_MAX).clamp(1, GRAIN_MAX));
+        self
+    }
+
+    /// The whole map is over `after` its results are first asked for: items that have not ended by then end as
+    /// [`TaskError::TimedOut`], and workers that still run some are killed.
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.limits.deadline = Some(after);
+        self
+    }
+
+    /// No item runs longer than `after`: it ends as [`TaskError::TimedOut`], its worker is killed, and the other items go
+    /// on. Each item is then handed over by itself, as with a grain of 1.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.limits.timeout = Some(after);
         self
     }
 
@@ -96,11 +113,20 @@ where
             (low, Some(high)) if low == high => Some(high as u64),
             _ => None,
         };
+        let timeout = self.runtime.as_ref().map_or(None, |runtime| runtime.limits(self.limits).timeout);
+        let asked = Limits { timeout, ..self.limits };
+        let refused = match &self.runtime {
+            Ok(runtime) if asked.any() => runtime.dispatcher().check_limits().err(),
+            _ => None,
+        };
         Outcomes {
             runtime: self.runtime,
             items: self.items,
             function: self.function,
-            fixed_grain: self.grain,
+            // A range is killed as a whole, so an item that may be killed is one.
+            fixed_grain: if timeout.is_some() { Some(1) } else { self.grain },
+            deadline: self.limits.deadline.map(Deadline::after),
+            timeout,
             progress: self.progress,
             total,
             done: 0,
@@ -110,8 +136,22 @@ where
             current: None,
             refused: VecDeque::new(),
             pace: Pace::new(),
-            failed: None,
+            failed: refused,
         }
+    }
+}
+
+/// When a map has to be over.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at_ns: u64,
+    allowed: Duration,
+}
+
+impl Deadline {
+    fn after(allowed: Duration) -> Self {
+        let nanos = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
+        Self { at_ns: ticks::system_ns().saturating_add(nanos), allowed }
     }
 }
 
@@ -179,6 +219,8 @@ pub struct Outcomes<'a, I, A, R> {
     items: I,
     function: fn(A) -> R,
     fixed_grain: Option<u32>,
+    deadline: Option<Deadline>,
+    timeout: Option<Duration>,
     progress: Option<Progress<'a>>,
     total: Option<u64>,
     done: u64,
@@ -266,6 +308,12 @@ where
         let Ok(runtime) = &self.runtime else { return };
         let runtime = runtime.clone();
         let window = runtime.workers() * RANGES_PER_SEAT;
+        if let Some(Deadline { at_ns, allowed }) = self.deadline
+            && self.failed.is_none()
+            && ticks::system_ns() >= at_ns
+        {
+            self.failed = Some(TaskError::TimedOut { after: allowed });
+        }
         while self.under_way.len() < window && self.failed.is_none() {
             match self.next_range(&runtime) {
                 Ok(Some((count, sealed))) => {
@@ -349,13 +397,20 @@ where
             sealed.payload,
             (sealed.bytes, sealed.marks),
         )?;
-        descriptor.marks |= MARK_RANGE;
+        let mortal = self.deadline.is_some() || self.timeout.is_some();
+        descriptor.marks |= MARK_RANGE | if mortal { MARK_MORTAL } else { 0 };
         let output = output.into_handle();
         [descriptor.payload[2], descriptor.payload[3]] = output.words();
         let bytes = sealed.bytes;
         let InFlight { message, parcels } = sealed.hand_over_input();
         let keep = Keep { input: InFlight { message, parcels: Vec::new() }, output: Some(output) };
         let ticket = dispatcher.submit(&descriptor, Some(Box::new(keep)))?;
+        if let Some(Deadline { at_ns, allowed }) = self.deadline {
+            dispatcher.limit_until(&ticket, at_ns, allowed);
+        }
+        if let Some(timeout) = self.timeout {
+            dispatcher.limit(&ticket, Limits { deadline: None, timeout: Some(timeout) });
+        }
         if skip == 0 {
             dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(count));
         }

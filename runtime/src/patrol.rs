@@ -49,7 +49,9 @@ impl Dispatcher {
                 let (slot, _) = ring.slot(position);
                 let seen = slot.word();
                 let owner = book.runner(ring, position)?;
-                if is_run_by(&self.commons, owner, lane, position) || slot.word() != seen {
+                let known =
+                    is_run_by(&self.commons, owner, lane, position) || self.is_condemned(lane, position);
+                if known || slot.word() != seen {
                     return None;
                 }
                 tracing::warn!(lane, position, ?owner, "a task that nobody runs was ended");

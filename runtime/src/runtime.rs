@@ -1,6 +1,7 @@
 //! Runtime: the pool and the way to it; one by default for the program, others by builder.
 
 use crate::config::{Config, Placement, Wishes};
+use crate::deadlines::Limits;
 use crate::dispatch::Dispatcher;
 use crate::error::{BuildError, Rejection};
 use crate::handle::TaskHandle;
@@ -45,6 +46,8 @@ pub(crate) struct Parts {
     /// None in a worker, whose pool is the host's.
     pool: Option<Arc<Pool>>,
     workers: usize,
+    /// For tasks that say nothing else.
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -181,6 +184,13 @@ impl Runtime {
         &self.inner.dispatcher
     }
 
+    /// What a task asks for, and what the runtime's settings give it otherwise.
+    #[inline]
+    pub(crate) fn limits(&self, asked: Limits) -> Limits {
+        let own = &self.inner.limits;
+        Limits { deadline: asked.deadline.or(own.deadline), timeout: asked.timeout.or(own.timeout) }
+    }
+
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.inner.message_bytes_max()
     }
@@ -209,7 +219,7 @@ fn nested_parts() -> Parts {
     let commons = Arc::clone(duty.commons());
     let workers = commons.seats.len();
     let dispatcher = Arc::new(Dispatcher::of_worker(commons, duty.owner(), duty.nested_lane()));
-    Parts { dispatcher, pool: None, workers }
+    Parts { dispatcher, pool: None, workers, limits: Limits::default() }
 }
 
 fn start_default() -> Result<&'static Parts, BuildError> {
@@ -263,6 +273,18 @@ impl Builder {
         self
     }
 
+    /// The [`Task::deadline`] of tasks that name none, 1 us to 1 year.
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.wishes.deadline = Some(after);
+        self
+    }
+
+    /// The [`Task::timeout`] of tasks that name none, 1 us to 1 year.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.wishes.timeout = Some(after);
+        self
+    }
+
     /// False runs tasks on threads of this process: no isolation.
     pub fn processes(mut self, processes: bool) -> Self {
         self.wishes.processes = Some(processes);
@@ -300,11 +322,12 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);
     host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);
     let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpu_of(seat)).collect();
-    let dispatcher = Arc::new(Dispatcher::of_host(Arc::clone(&commons), Home::new(&cpus, rate), spin));
+    let dispatcher = Arc::new(Dispatcher::of_host(Arc::clone(&commons), Home::new(&cpus, rate), rate, spin));
     let workers = usize::from(config.workers);
     report::started(&commons);
+    let limits = Limits { deadline: config.deadline, timeout: config.timeout };
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
-    Ok((Parts { dispatcher, pool: Some(pool), workers }, threads))
+    Ok((Parts { dispatcher, pool: Some(pool), workers, limits }, threads))
 }
 
 fn shape_of(config: &Config) -> Shape {

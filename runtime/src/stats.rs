@@ -22,8 +22,10 @@ pub struct Stats {
     pub panicked: u64,
     /// Tasks lost with their worker.
     pub lost: u64,
-    /// Tasks cancelled, or closed with the runtime, before they started.
+    /// Tasks cancelled, or closed with the runtime.
     pub cancelled: u64,
+    /// Tasks whose time was over.
+    pub timed_out: u64,
     /// Tasks that ended in another way: undecodable, too large.
     pub failed: u64,
     /// Zygotes that had to be replaced.
@@ -93,6 +95,7 @@ impl Stats {
             panicked: sum(|ledger| ledger.panicked.get()),
             lost: sum(|ledger| ledger.lost.get()),
             cancelled: sum(|ledger| ledger.cancelled.get()),
+            timed_out: sum(|ledger| ledger.timed_out.get()),
             failed: sum(|ledger| ledger.failed.get()),
             zygote_restarts: host.zygote_restarts.get(),
             degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.

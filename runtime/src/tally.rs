@@ -13,6 +13,7 @@ pub(crate) struct Tally {
     pub(crate) panicked: u64,
     pub(crate) lost: u64,
     pub(crate) cancelled: u64,
+    pub(crate) timed_out: u64,
     pub(crate) failed: u64,
 }
 
@@ -25,6 +26,7 @@ impl Tally {
             Err(TaskError::Panicked { .. }) => &mut self.panicked,
             Err(TaskError::WorkerLost { .. }) => &mut self.lost,
             Err(TaskError::Cancelled | TaskError::Closed) => &mut self.cancelled,
+            Err(TaskError::TimedOut { .. }) => &mut self.timed_out,
             Err(_) => &mut self.failed,
         };
         *place += 1;
@@ -37,6 +39,7 @@ impl Tally {
         self.panicked += other.panicked;
         self.lost += other.lost;
         self.cancelled += other.cancelled;
+        self.timed_out += other.timed_out;
         self.failed += other.failed;
     }
 
@@ -59,6 +62,7 @@ impl Tally {
             Status::Panicked => &mut self.panicked,
             Status::Lost => &mut self.lost,
             Status::Cancelled | Status::Closed => &mut self.cancelled,
+            Status::TimedOut => &mut self.timed_out,
             _ => &mut self.failed,
         };
         *place += 1;
@@ -67,13 +71,14 @@ impl Tally {
     /// Adds what was counted to the lane's ledger and starts again. Under the lane's lock.
     #[inline]
     pub(crate) fn flush(&mut self, ledger: &Ledger) {
-        let Self { submitted, finished, panicked, lost, cancelled, failed } = std::mem::take(self);
+        let Self { submitted, finished, panicked, lost, cancelled, timed_out, failed } = std::mem::take(self);
         for (counter, count) in [
             (&ledger.submitted, submitted),
             (&ledger.finished, finished),
             (&ledger.panicked, panicked),
             (&ledger.lost, lost),
             (&ledger.cancelled, cancelled),
+            (&ledger.timed_out, timed_out),
             (&ledger.failed, failed),
         ] {
             if count > 0 {

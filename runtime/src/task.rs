@@ -2,6 +2,7 @@
 
 use crate::block::ShareError;
 use crate::book::Keep;
+use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
@@ -11,7 +12,9 @@ use gorun_worker::codec::Portable;
 use gorun_worker::function::{self, Shim};
 use gorun_worker::message::{self, SealError};
 use gorun_worker::run;
+use gorun_worker::wire::status::MARK_MORTAL;
 use std::fmt;
+use std::time::Duration;
 
 /// A task that was not started yet.
 ///
@@ -25,6 +28,7 @@ use std::fmt;
 #[must_use = "a task runs only after `go`"]
 pub struct Task<A, R> {
     kind: Kind<A, R>,
+    limits: Limits,
 }
 
 enum Kind<A, R> {
@@ -35,7 +39,7 @@ enum Kind<A, R> {
 impl<R: Portable> Task<(), R> {
     /// A task without input.
     pub fn new(function: fn() -> R) -> Self {
-        Self { kind: Kind::Thunk(function) }
+        Self { kind: Kind::Thunk(function), limits: Limits::default() }
     }
 }
 
@@ -45,7 +49,29 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// The input is encoded once, straight into shared memory. A closure that captures is refused by the
     /// compiler: pass what it needs as input.
     pub fn with(input: A, function: fn(A) -> R) -> Self {
-        Self { kind: Kind::Function(input, function) }
+        Self { kind: Kind::Function(input, function), limits: Limits::default() }
+    }
+
+    /// The task is over `after` its start with `go` at the latest, waiting in line included: it then has its value, or
+    /// ends as [`TaskError::TimedOut`], and never both. Its worker is killed if it runs, whatever it does.
+    ///
+    /// ```
+    /// use gorun_runtime::{Task, TaskError};
+    /// use std::time::Duration;
+    ///
+    /// let endless = Task::new(|| loop { std::hint::spin_loop() }).deadline(Duration::from_millis(20));
+    /// let outcome: Result<(), TaskError> = endless.go().join();
+    /// assert_eq!(outcome, Err(TaskError::TimedOut { after: Duration::from_millis(20) }));
+    /// ```
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.limits.deadline = Some(after);
+        self
+    }
+
+    /// As [`Task::deadline`], but counted from the moment a worker begins to run the task. Both may be given.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.limits.timeout = Some(after);
+        self
     }
 
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
@@ -74,21 +100,35 @@ impl<A: Portable, R: Portable> Task<A, R> {
 
     #[inline]
     fn submit(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
+        let limits = runtime.limits(self.limits);
+        if !limits.any() {
+            return self.submit_marked(runtime, 0);
+        }
+        let dispatcher = runtime.dispatcher();
+        dispatcher.check_limits()?;
+        let ticket = self.submit_marked(runtime, MARK_MORTAL)?;
+        dispatcher.limit(&ticket, limits);
+        Ok(ticket)
+    }
+
+    #[inline]
+    fn submit_marked(self, runtime: &Runtime, mark: u8) -> Result<Ticket, TaskError> {
         let dispatcher = runtime.dispatcher();
         let (shim, address, input) = match self.kind {
             Kind::Thunk(thunk) => {
                 let shim = run::run_thunk::<R> as Shim;
-                return dispatcher.submit(&describe(runtime, shim, thunk as usize, [0; 4], (0, 0))?, None);
+                return dispatcher.submit(&describe(runtime, shim, thunk as usize, [0; 4], (0, mark))?, None);
             }
             Kind::Function(input, function) => (run::run_function::<A, R> as Shim, function as usize, input),
         };
         if let Some((payload, bytes)) = message::seal_inline(&input).map_err(rejected)? {
-            return dispatcher.submit(&describe(runtime, shim, address, payload, (bytes, 0))?, None);
+            return dispatcher.submit(&describe(runtime, shim, address, payload, (bytes, mark))?, None);
         }
         let limit = runtime.message_bytes_max();
         let sealed = message::seal_in_block(&input, &dispatcher.commons.blocks, dispatcher.me, limit);
         let sealed = sealed.map_err(rejected)?;
-        let descriptor = describe(runtime, shim, address, sealed.payload, (sealed.bytes, sealed.marks))?;
+        let descriptor =
+            describe(runtime, shim, address, sealed.payload, (sealed.bytes, sealed.marks | mark))?;
         let keep = Keep { input: sealed.hand_over_input(), output: None };
         dispatcher.submit(&descriptor, Some(Box::new(keep)))
     }

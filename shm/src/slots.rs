@@ -12,11 +12,15 @@
 //! |---------|---------------------------|
 //! | Free    | the producer: `publish` -> Ready |
 //! | Ready   | whoever wins the exchange in `claim` -> Running(owner); the producer too, to cancel |
-//! | Running | its owner: `finish` -> Done; after the owner's death the recoverer: `seize` -> Running(recoverer) |
+//! | Running | its owner: `finish` -> Done; the recoverer, of a dead owner or to condemn a living one: `seize` -> Running(recoverer) |
 //! | Done    | the producer, once it has collected: `publish` of the next lap -> Ready |
 //!
 //! The lap (position / capacity) makes every word of a slot's life different, so that an exchange prepared
 //! for one task can never succeed on the next one in the same slot.
+//!
+//! Completion and a deadline meet in one exchange: either `finish` finds the word its own, and the outcome stands, or
+//! `seize` came first, and `finish` refuses. A condemned owner may have written its completion in vain, so the
+//! recoverer ends the task, and with it the slot's lap, only when the condemned thread is dead.
 //!
 //! Progress: every operation is lock-free; `claim` of one slot fails only because another claim succeeded.
 
@@ -272,8 +276,11 @@ impl Slot {
     /// Writes the outcome and makes it visible. Only the owner of a Running slot.
     ///
     /// Returns the flags that were set: whom to wake, whom to send a notice.
+    ///
+    /// # Errors
+    /// The word, if the task was seized meanwhile: the caller is condemned, and must touch nothing shared any more.
     #[inline]
-    pub fn finish(&self, lap: u32, owner: OwnerId, completion: &Completion) -> u8 {
+    pub fn finish(&self, lap: u32, owner: OwnerId, completion: &Completion) -> Result<u8, Word> {
         // Relaxed, all of these: the swap of the word below publishes them.
         self.shim.store(completion.ticks, Ordering::Relaxed);
         let meta =
@@ -284,9 +291,19 @@ impl Slot {
         }
         crate::crash_point!("slot.finish.written");
         let done = Word::new(lap, owner, 0, State::Done);
-        // AcqRel: the Release half pairs with the Acquire in `word` and publishes the completion. It is an
-        // exchange, not a store, so that a flag set by `set_flag` is either returned here or finds Done.
-        Word(self.word.swap(done.0, Ordering::AcqRel)).flags()
+        let mut seen = Word::new(lap, owner, 0, State::Running);
+        loop {
+            // Release on success: pairs with the Acquire in `word` and publishes the completion. It is an exchange, not
+            // a store, so that a flag set by `set_flag` is either returned here or finds Done, and a `seize` that came
+            // first is found. Relaxed on failure: only retried, or refused, and then nothing is read.
+            match self.word.compare_exchange(seen.0, done.0, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return Ok(seen.flags()),
+                Err(found) => seen = Word(found),
+            }
+            if seen.lap() != lap || seen.state() != State::Running || seen.owner() != owner {
+                return Err(seen);
+            }
+        }
     }
 
     /// Asks to be woken (or told) at completion of lap `lap`.
@@ -309,8 +326,10 @@ impl Slot {
         }
     }
 
-    /// Takes over a task that `dead` was running, so that its end can be written. Only the recoverer, and only
-    /// after the death of the thread that ran it is certain.
+    /// Takes over a task that `dead` was running, so that its end can be written. Only the recoverer.
+    ///
+    /// Where `dead` still lives this condemns it: its `finish` will refuse, and the recoverer kills it and ends the task
+    /// only after the death of the thread that ran it is certain.
     #[inline]
     pub fn seize(&self, lap: u32, dead: OwnerId, recoverer: OwnerId) -> bool {
         let mut seen = self.word();
@@ -338,6 +357,12 @@ impl Slot {
             ticks: self.shim.load(Ordering::Relaxed),
             payload: self.payload(),
         }
+    }
+
+    /// The marks of the task in it. Meaningful after [`Slot::word`] said Ready, and then until somebody claims it.
+    #[inline]
+    pub fn marks(&self) -> u8 {
+        byte(self.meta.load(Ordering::Relaxed), 0) // Relaxed: the caller's Acquire load of the word came before.
     }
 
     /// The futex word that changes at completion, with what it holds while `word` is in force.

@@ -61,7 +61,7 @@ fn next_to_publish(lane: Lane<'_>) -> Position {
 fn assert_claims(lane: Lane<'_>, expected: &[Position]) {
     for expected in expected {
         assert_eq!(lane.claim(survivor(), |_| ()), Some((*expected, task(*expected))));
-        lane.finish(*expected, survivor(), &outcome(*expected));
+        lane.finish(*expected, survivor(), &outcome(*expected)).unwrap();
     }
     assert_eq!(lane.claim(survivor(), |_| ()), None);
     assert!(!lane.has_ready());
@@ -77,7 +77,7 @@ fn assert_seizes(lane: Lane<'_>, expected: &[Position]) {
         .collect();
     assert_eq!(held, expected);
     for position in held {
-        lane.finish(position, OwnerId::HOST, &outcome(position));
+        lane.finish(position, OwnerId::HOST, &outcome(position)).unwrap();
     }
 }
 
@@ -110,7 +110,7 @@ fn consume(segment: &Arc<Segment>) {
     let intent = |position| memory.intent.store(position, Ordering::Relaxed);
     while let Some((position, descriptor)) = memory.lane().claim(victim(), intent) {
         assert_eq!(descriptor, task(position));
-        memory.lane().finish(position, victim(), &outcome(position));
+        memory.lane().finish(position, victim(), &outcome(position)).unwrap();
     }
 }
 

@@ -42,7 +42,7 @@ fn work(lane: Lane<'_>, owner: OwnerId, tries: usize) -> Vec<Position> {
         let intended = Cell::new(None);
         if let Some((position, descriptor)) = lane.claim(owner, |position| intended.set(Some(position))) {
             assert_eq!((descriptor, intended.get()), (task(position), Some(position)));
-            lane.finish(position, owner, &Completion::default());
+            lane.finish(position, owner, &Completion::default()).unwrap();
             claimed.push(position);
         }
     }
@@ -104,7 +104,7 @@ fn a_hint_set_back_by_laps_still_leads_to_the_task() {
         // Cancelled by the producer, which leaves the hint where it is.
         let (slot, lap) = memory.lane().slot(0);
         assert!(matches!(slot.claim(lap, OwnerId::HOST), Claim::Claimed(_)));
-        slot.finish(lap, OwnerId::HOST, &Completion::default());
+        slot.finish(lap, OwnerId::HOST, &Completion::default()).unwrap();
         let mut claimed = vec![0];
         let slow = {
             let memory = Arc::clone(&memory);
@@ -138,7 +138,7 @@ fn recovery_beside_a_living_consumer_runs_each_task_once() {
         };
         let (slot, lap) = memory.lane().slot(dead_position);
         assert!(slot.seize(lap, worker(0), OwnerId::HOST));
-        memory.lane().finish(dead_position, OwnerId::HOST, &Completion::default());
+        memory.lane().finish(dead_position, OwnerId::HOST, &Completion::default()).unwrap();
         let mut claimed = living.join().unwrap();
         claimed.push(dead_position);
         assert_each_once(claimed, 2);

@@ -73,7 +73,7 @@ fn a_flag_is_returned_by_finish_or_refused() {
         assert!(matches!(slot.claim(LAP, worker(0)), Claim::Claimed(_)));
         let runner = {
             let slot = Arc::clone(&slot);
-            thread::spawn(move || slot.finish(LAP, worker(0), &completion(7)))
+            thread::spawn(move || slot.finish(LAP, worker(0), &completion(7)).unwrap())
         };
         let refused = slot.set_flag(LAP, Word::SLEEPER).is_err();
         if refused {
@@ -93,7 +93,7 @@ fn a_flag_set_while_the_task_is_claimed_is_kept() {
             let slot = Arc::clone(&slot);
             thread::spawn(move || {
                 assert!(matches!(slot.claim(LAP, worker(0)), Claim::Claimed(_)));
-                slot.finish(LAP, worker(0), &completion(7))
+                slot.finish(LAP, worker(0), &completion(7)).unwrap()
             })
         };
         let refused = slot.set_flag(LAP, Word::NOTICE).is_err();
@@ -112,7 +112,7 @@ fn seizing_keeps_out_claims_and_keeps_flags() {
         let other = thread::spawn(move || matches!(other.claim(LAP, worker(1)), Claim::Claimed(_)));
         let sleeper = thread::spawn(move || sleeper.set_flag(LAP, Word::SLEEPER).is_err());
         assert!(slot.seize(LAP, worker(0), OwnerId::HOST), "the dead one held it");
-        let flags = slot.finish(LAP, OwnerId::HOST, &completion(9));
+        let flags = slot.finish(LAP, OwnerId::HOST, &completion(9)).unwrap();
         assert!(!other.join().unwrap(), "a running task was claimed");
         let refused = sleeper.join().unwrap();
         assert!(refused == (flags & Word::SLEEPER == 0), "refused {refused}, flags {flags}");
@@ -145,12 +145,55 @@ fn a_late_claim_does_not_take_the_next_lap() {
         };
         let claimed = matches!(slot.claim(LAP, worker(0)), Claim::Claimed(_));
         if claimed {
-            slot.finish(LAP, worker(0), &completion(7));
+            slot.finish(LAP, worker(0), &completion(7)).unwrap();
             slot.publish(LAP + 1, &DESCRIPTOR);
         }
         let late_claimed = late.join().unwrap();
         assert!(claimed != late_claimed);
         let expected = if claimed { State::Ready } else { State::Running };
         assert_eq!(slot.word().state(), expected, "the next task is still there for others");
+    });
+}
+
+// Fails if `finish` exchanges whatever it finds: both the value and the deadline would stand.
+#[test]
+fn a_deadline_or_the_completion_wins_and_never_both() {
+    model::check(|| {
+        let slot = published();
+        assert!(matches!(slot.claim(LAP, worker(0)), Claim::Claimed(_)));
+        let runner = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || slot.finish(LAP, worker(0), &completion(7)).is_ok())
+        };
+        let condemned = slot.seize(LAP, worker(0), OwnerId::HOST);
+        let finished = runner.join().unwrap();
+        assert!(condemned != finished, "condemned {condemned}, finished {finished}");
+        if condemned {
+            // The runner is dead: now, and not before, its task may be ended.
+            slot.finish(LAP, OwnerId::HOST, &completion(9)).unwrap();
+        }
+        assert_eq!(slot.completion(), completion(if condemned { 9 } else { 7 }));
+    });
+}
+
+// Cancel, deadline and completion at once: the task ends in exactly one of the three ways.
+#[test]
+fn cancel_deadline_and_completion_leave_one_outcome() {
+    model::check(|| {
+        let slot = published();
+        let runner = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || {
+                let claimed = matches!(slot.claim(LAP, worker(0)), Claim::Claimed(_));
+                claimed && slot.finish(LAP, worker(0), &completion(7)).is_ok()
+            })
+        };
+        let cancelled = matches!(slot.claim(LAP, OwnerId::HOST), Claim::Claimed(_));
+        if cancelled {
+            slot.finish(LAP, OwnerId::HOST, &completion(8)).unwrap();
+        }
+        let condemned = !cancelled && slot.seize(LAP, worker(0), OwnerId::HOST);
+        let finished = runner.join().unwrap();
+        assert_eq!([cancelled, condemned, finished].iter().filter(|ended| **ended).count(), 1);
     });
 }

@@ -108,7 +108,7 @@ impl Trial<'_> {
         if let Some(index) = self.running.iter().position(|(owner, _)| *owner == runs) {
             let (_, position) = self.running.remove(index);
             let flags = self.far.finish(position, finishes, &outcome(position));
-            assert_eq!(flags, self.flags.remove(&position).unwrap_or(0));
+            assert_eq!(flags, Ok(self.flags.remove(&position).unwrap_or(0)));
             self.done.insert(position, outcome(position));
         }
     }
@@ -146,6 +146,8 @@ impl Trial<'_> {
             let (slot, lap) = self.near.slot(position);
             let held = self.running.contains(&(dead, position));
             assert_eq!(slot.seize(lap, dead, OwnerId::HOST), held);
+            // One that still lives, and was condemned, is refused.
+            assert!(!held || slot.finish(lap, dead, &outcome(position)).is_err());
         }
         while self.running.iter().any(|(owner, _)| *owner == dead) {
             self.finish(dead, OwnerId::HOST);

@@ -5,12 +5,14 @@
 
 use crate::call::Call;
 use crate::context;
+use crate::exit;
 use crate::find::Finder;
 use crate::function;
+use crate::os::fork;
 use crate::wire::commons::Commons;
 use crate::wire::control::{Command, Intent, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
-use crate::wire::status::{MARK_IN_BLOCK, Status};
+use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, Status};
 use crate::{message, parcel};
 use gorun_shm::OwnerId;
 use gorun_shm::os::{futex, ticks};
@@ -33,14 +35,26 @@ const TRANSIT_SWEEP: Duration = Duration::from_millis(50);
 /// How many tasks ahead a slot is fetched.
 const AHEAD: u64 = 8;
 
+/// What a duty's thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The only thread of a worker process: it may be killed.
+    Process,
+    /// A thread of the host, which nobody can kill.
+    Thread,
+}
+
 /// A worker's state while it serves.
 #[derive(Debug)]
 pub struct Duty {
     commons: Arc<Commons>,
     record: u16,
     owner: OwnerId,
+    kind: Kind,
     seat: Cell<Option<u16>>,
     depth: Cell<usize>,
+    /// How many tasks that may be killed the worker is inside of.
+    mortal: Cell<u32>,
     finder: Finder,
     /// Made at the first notice; none if the ring was found corrupt.
     notices: RefCell<Option<spsc::Producer<u64, NoticeMemory>>>,
@@ -61,14 +75,27 @@ pub type OnSeat<'a> = &'a dyn Fn(u16, Option<u32>);
 impl Duty {
     /// A duty for the worker that lives in `record`; none if there is no such record.
     #[must_use]
-    pub fn new(commons: Arc<Commons>, record: u16) -> Option<Self> {
+    pub fn new(commons: Arc<Commons>, record: u16, kind: Kind) -> Option<Self> {
         let owner = OwnerId::worker(record)?;
         commons.workers.get(usize::from(record))?;
         let finder = Finder::new(commons.nested_lane(record));
-        let (seat, depth, published, last_end, task_ticks) = Default::default();
+        let (seat, depth, mortal, published, last_end, task_ticks) = Default::default();
         let notices = commons.notices(record).and_then(|memory| spsc::Producer::attach(memory).ok());
         let notices = RefCell::new(notices);
-        Some(Self { commons, record, owner, seat, depth, finder, notices, published, last_end, task_ticks })
+        Some(Self {
+            commons,
+            record,
+            owner,
+            kind,
+            seat,
+            depth,
+            mortal,
+            finder,
+            notices,
+            published,
+            last_end,
+            task_ticks,
+        })
     }
 
     /// Who this worker is in slots and blocks.
@@ -109,9 +136,16 @@ impl Duty {
     /// Runs one task if there is one. What a waiting task does to help.
     pub fn run_one(&self) -> bool {
         let seat = self.seat.get();
-        let found = self.finder.find(&self.commons, seat, self.owner, |lane, position| {
+        let intent = |lane: LaneId, position| {
             self.record().duty.note_intent(self.depth.get(), lane.0, position);
-        });
+        };
+        let found = match (self.depth.get(), self.mortal.get()) {
+            (0, _) => self.finder.find(&self.commons, seat, self.owner, u8::MAX, intent),
+            // A kill must cost one task: nothing that may be killed runs inside of another's, and inside of what may be
+            // killed only its own.
+            (_, 0) => self.finder.find(&self.commons, seat, self.owner, !MARK_MORTAL, intent),
+            _ => self.finder.find_own(&self.commons, self.owner, intent),
+        };
         let Some(found) = found else { return false };
         self.wake_another_if_worth_it(found.lane);
         if !found.stolen {
@@ -138,6 +172,11 @@ impl Duty {
     fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) {
         let depth = self.depth.get();
         let start = if self.last_end.get() == 0 { ticks::now() } else { self.last_end.get() };
+        let mortal = descriptor.marks & MARK_MORTAL != 0;
+        if mortal {
+            self.record().duty.note_start(depth, start);
+            self.mortal.set(self.mortal.get() + 1);
+        }
         self.enter(depth + 1);
         let parties = (self.owner, self.commons.producer(lane));
         let mut call = Call::new(&self.commons, &self.record().duty, descriptor, parties, depth);
@@ -154,12 +193,26 @@ impl Duty {
         completion.ticks = spent;
         // Before the outcome is visible: whoever sees it may stop this process and read the books.
         self.account(depth, spent, items, panics);
-        let flags = self.commons.lane(lane).finish(position, self.owner, &completion);
-        if flags != 0 {
-            self.tell(lane, position, flags, &completion);
+        match self.commons.lane(lane).finish(position, self.owner, &completion) {
+            Ok(0) => {}
+            Ok(flags) => self.tell(lane, position, flags, &completion),
+            Err(_) => self.leave_condemned(),
+        }
+        if mortal {
+            self.record().duty.note_start(depth, 0);
+            self.mortal.set(self.mortal.get() - 1);
         }
         self.enter(depth);
         self.last_end.set(end);
+    }
+
+    /// The task was taken from this worker: its deadline has passed, or somebody killed it. The host waits for this
+    /// process to be gone before it says so, and has sent the signal already.
+    #[cold]
+    fn leave_condemned(&self) {
+        if self.kind == Kind::Process {
+            fork::leave(exit::CONDEMNED);
+        }
     }
 
     fn enter(&self, depth: usize) {

@@ -14,6 +14,8 @@ pub const DEATH_WORD: i32 = 93;
 pub const INTERNAL: i32 = 94;
 /// A worker's record had a tenant already: its order was repeated after a zygote's death.
 pub const RECORD_TAKEN: i32 = 95;
+/// The worker's task was taken from it at its deadline.
+pub const CONDEMNED: i32 = 96;
 /// The image could not be executed.
 pub const EXEC: i32 = 127;
 
@@ -27,6 +29,7 @@ pub fn meaning(code: i32) -> Option<&'static str> {
         DEATH_WORD => "gorun: could not take the death word",
         INTERNAL => "gorun: internal panic in the worker loop",
         RECORD_TAKEN => "gorun: another worker was there first",
+        CONDEMNED => "gorun: the task's deadline had passed",
         EXEC => "gorun: could not execute the program image again",
         _ => return None,
     })

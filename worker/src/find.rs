@@ -35,23 +35,31 @@ impl Finder {
         Self { nested }
     }
 
-    /// Claims the first task found for `owner`; `intent` is told before each attempt.
+    /// Claims the first task found for `owner` that has no marks but `marks`; `intent` is told before each attempt.
     #[inline]
     pub fn find(
         &self,
         commons: &Commons,
         seat: Option<u16>,
         owner: OwnerId,
+        marks: u8,
         intent: impl Fn(LaneId, u64),
     ) -> Option<Found> {
         let claim = |lane: LaneId, stolen| {
             let (position, descriptor) =
-                commons.lane(lane).claim(owner, |position| intent(lane, position))?;
+                commons.lane(lane).claim_marked(owner, marks, |position| intent(lane, position))?;
             Some(Found { lane, position, descriptor, stolen })
         };
         seat.and_then(|seat| claim(LaneId(seat), false))
             .or_else(|| claim(self.nested, false))
             .or_else(|| self.others(commons, seat).find_map(|lane| claim(lane, true)))
+    }
+
+    /// Claims the first task that the worker published itself.
+    pub fn find_own(&self, commons: &Commons, owner: OwnerId, intent: impl Fn(LaneId, u64)) -> Option<Found> {
+        let lane = self.nested;
+        let (position, descriptor) = commons.lane(lane).claim(owner, |position| intent(lane, position))?;
+        Some(Found { lane, position, descriptor, stolen: false })
     }
 
     /// True if [`Finder::find`] would probably find something.

@@ -11,6 +11,7 @@ const SPARES: Limit = Limit::whole(0, 8);
 const QUEUE_SLOTS: Limit = Limit::powers_of_two(64, 65_536);
 const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 30);
 const SPIN_US: Limit = Limit::whole(0, 1000);
+const LIMIT_MS: Limit = Limit::whole(1, 365 * 24 * 3600 * 1000);
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Runtime settings")]
@@ -38,6 +39,14 @@ pub(super) struct RuntimeFlags {
     /// Microseconds that an idle worker spins before it sleeps, 0 to 1000 [GORUN_SPIN_US; default: 8]
     #[arg(long, value_name = "N", value_parser = spin_us)]
     spin_us: Option<u64>,
+
+    /// Milliseconds after which a task is over, waiting in line included; it is killed if it runs [GORUN_DEADLINE_MS]
+    #[arg(long, value_name = "N", value_parser = limit_ms)]
+    deadline_ms: Option<u64>,
+
+    /// Milliseconds that a task may run before it is killed [GORUN_TIMEOUT_MS]
+    #[arg(long, value_name = "N", value_parser = limit_ms)]
+    timeout_ms: Option<u64>,
 
     /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
     #[arg(long)]
@@ -71,6 +80,8 @@ impl RuntimeFlags {
             ("GORUN_QUEUE_SLOTS", self.queue_slots),
             ("GORUN_MESSAGE_BYTES_MAX", self.message_bytes_max),
             ("GORUN_SPIN_US", self.spin_us),
+            ("GORUN_DEADLINE_MS", self.deadline_ms),
+            ("GORUN_TIMEOUT_MS", self.timeout_ms),
             ("GORUN_PROCESSES", self.threads.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
@@ -99,6 +110,10 @@ fn spin_us(text: &str) -> Result<u64, NotAllowed> {
     SPIN_US.parse(text)
 }
 
+fn limit_ms(text: &str) -> Result<u64, NotAllowed> {
+    LIMIT_MS.parse(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +133,8 @@ mod tests {
             queue_slots: Some(64),
             message_bytes_max: Some(8192),
             spin_us: Some(5),
+            deadline_ms: Some(70),
+            timeout_ms: Some(60),
             threads: true,
         };
         let expected = [
@@ -126,6 +143,8 @@ mod tests {
             ("GORUN_QUEUE_SLOTS", "64"),
             ("GORUN_MESSAGE_BYTES_MAX", "8192"),
             ("GORUN_SPIN_US", "5"),
+            ("GORUN_DEADLINE_MS", "70"),
+            ("GORUN_TIMEOUT_MS", "60"),
             ("GORUN_PROCESSES", "0"),
             ("GORUN_PLACEMENT", "none"),
         ];
@@ -158,5 +177,7 @@ mod tests {
         assert_eq!(allowed_by_runtime(builder().message_bytes_max(4097)), MESSAGE_BYTES.to_string());
         let spin = std::time::Duration::from_micros(SPIN_US.range.end() + 1);
         assert_eq!(allowed_by_runtime(builder().spin(spin)), "0..=1ms");
+        let limit = std::time::Duration::from_millis(LIMIT_MS.range.end() + 1);
+        assert_eq!(allowed_by_runtime(builder().deadline(limit)), "1µs..=31536000s");
     }
 }

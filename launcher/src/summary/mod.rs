@@ -61,6 +61,7 @@ struct RuntimeView {
     panicked: u64,
     lost: u64,
     cancelled: u64,
+    timed_out: u64,
     failed: u64,
     /// Accepted and not ended: the program ended first.
     unfinished: u64,
@@ -90,7 +91,8 @@ struct SeatView {
 
 impl RuntimeView {
     fn of(stats: &Stats) -> Self {
-        let ended = [stats.finished, stats.panicked, stats.lost, stats.cancelled, stats.failed];
+        let ended =
+            [stats.finished, stats.panicked, stats.lost, stats.cancelled, stats.timed_out, stats.failed];
         let unfinished = ended.iter().fold(stats.submitted, |left, ended| left.saturating_sub(*ended));
         let uptime_s = stats.uptime.as_secs_f64();
         Self {
@@ -103,6 +105,7 @@ impl RuntimeView {
             panicked: stats.panicked,
             lost: stats.lost,
             cancelled: stats.cancelled,
+            timed_out: stats.timed_out,
             failed: stats.failed,
             unfinished,
             zygote_restarts: stats.zygote_restarts,

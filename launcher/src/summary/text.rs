@@ -86,6 +86,7 @@ fn outcomes(runtime: &RuntimeView, paint: Paint) -> String {
         ("panicked", runtime.panicked),
         ("lost", runtime.lost),
         ("cancelled", runtime.cancelled),
+        ("timed out", runtime.timed_out),
         ("failed", runtime.failed),
         ("unfinished", runtime.unfinished),
         ("zygote restarts", runtime.zygote_restarts),
@@ -127,7 +128,7 @@ mod tests {
         let expected = "\
 gorun: program 4242 was ended by SIGKILL (signal 9)
 runtime of process 4242: 1.25 s, 2 seats, 73.0 % busy
-  tasks: submitted 1000, finished 987, panicked 1, lost 2, cancelled 0, failed 0, unfinished 10, zygote restarts 1
+  tasks: submitted 1000, finished 987, panicked 1, lost 2, cancelled 0, timed out 0, failed 0, unfinished 10, zygote restarts 1
   seat  worker  cpu  tasks    busy  steals  restarts  deaths  run p50  run p99
      0    4243    0    700  96.0 %      12         0       0  1.20 ms  34.0 ms
      1       -    -    290  50.0 %       0         2       2     0 ns     0 ns

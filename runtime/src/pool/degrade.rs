@@ -5,7 +5,7 @@
 use super::{Pool, PoolState};
 use gorun_shm::sync::Ordering;
 use gorun_worker::context;
-use gorun_worker::duty::Duty;
+use gorun_worker::duty::{Duty, Kind};
 use gorun_worker::os::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Pool {
         context::install_panic_hook();
         let (commons, cpus) = (Arc::clone(&self.commons), self.config.cpus.clone());
         let body = move || {
-            if let Some(duty) = Duty::new(commons, record) {
+            if let Some(duty) = Duty::new(commons, record, Kind::Thread) {
                 Rc::new(duty).serve(&|_, cpu| {
                     if !cpu.is_some_and(pin::pin) {
                         pin::unpin(&cpus);

@@ -20,7 +20,7 @@ use gorun_worker::os::death_word::Sign;
 use gorun_worker::os::poll::WakeUp;
 use gorun_worker::os::{death_word, fork, identity, lease, pidfd};
 use gorun_worker::wire::commons::Commons;
-use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT};
+use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, WorkerRecord};
 use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
 use link::Link;
@@ -184,6 +184,7 @@ impl Pool {
             if let Some(owner) = OwnerId::worker(record) {
                 self.dispatcher.close_running(owner);
             }
+            self.dispatcher.end_condemned(record);
         }
     }
 
@@ -243,6 +244,25 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, PoolState> {
         // A panic under the lock is a bug of ours; recovery must go on all the same.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the worker in the record, whatever it does.
+    fn kill_worker(&self, record: u16) {
+        let state = self.lock();
+        if let Some((_, pidfd, _)) = state.pidfds.get(&record) {
+            // One that is gone already is what we want.
+            let _ = pidfd::kill(pidfd);
+            return;
+        }
+        // Its zygote's word has not come yet, or it had none to send: the worker itself says who it is.
+        let Some(pid) = self.commons.workers.get(usize::from(record)).and_then(WorkerRecord::tenant) else {
+            return;
+        };
+        match self.open_worker(record, pid) {
+            Some(pidfd) => drop(pidfd::kill(pidfd)),
+            None if self.is_worker(record, pid) => identity::kill(pid),
+            None => {}
+        }
     }
 
     /// Carries out what the roster decided. `state` is locked, so there is one recoverer at a time.
@@ -340,6 +360,8 @@ impl Pool {
             let payload = evidence::pack(worker, pid, end, duty.progress(depth));
             self.end_lost(intent.lane, |tail| intent.position_near(tail), owner, payload);
         }
+        // After the above: what a deadline took from it in this instant is nobody's loss.
+        self.dispatcher.end_condemned(record);
         crate::orphan::close_nested(&self.commons, record);
         self.dispatcher.collect_ended();
         crate::orphan::keep_results(&self.commons, owner);

@@ -26,6 +26,8 @@ pub(super) fn run(pool: &Pool) {
     let mut round_due = None;
     while !pool.is_stopping() {
         let until_round = walk_round(pool, &mut round_due);
+        pool.dispatcher.expire();
+        kill_condemned(pool);
         let armed = pool.commons.host.bell.arm();
         let watched = pool.lock().roster.watched();
         let signs: Vec<(u16, Sign)> = watched.iter().map(|record| (*record, sign(pool, *record))).collect();
@@ -35,7 +37,12 @@ pub(super) fn run(pool: &Pool) {
             pool.commons.host.bell.disarm();
             continue;
         }
-        sleep(pool, Doorbell::expected(armed), &signs, until_round);
+        let until_due = pool
+            .dispatcher
+            .deadlines
+            .next_ns()
+            .map(|due| Duration::from_nanos(due.saturating_sub(ticks::system_ns())));
+        sleep(pool, Doorbell::expected(armed), &signs, shorter(until_round, until_due));
         pool.commons.host.bell.disarm();
     }
 }
@@ -55,6 +62,17 @@ fn walk_round(pool: &Pool, due_ns: &mut Option<u64>) -> Option<Duration> {
     Some(Duration::from_nanos(due.saturating_sub(now).max(1)))
 }
 
+fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// Kills the workers whose tasks were taken from them. They die like others: seen, buried, replaced.
+fn kill_condemned(pool: &Pool) {
+    for record in pool.dispatcher.to_be_killed() {
+        pool.kill_worker(record);
+    }
+}
+
 fn sign(pool: &Pool, record: u16) -> Sign {
     death_word::sign(&pool.commons.workers[usize::from(record)].death_word)
 }
@@ -72,6 +90,7 @@ fn bury_dead(pool: &Pool, signs: &[(u16, Sign)]) -> bool {
             // Whoever has let go of the word is dying anyway; one whose word was scribbled over must not live on.
             let _ = pidfd::kill(pidfd);
         }
+        pool.dispatcher.end_condemned(record);
         let actions = state.roster.dying(record);
         any |= !actions.is_empty();
         pool.carry_out(&mut state, actions);

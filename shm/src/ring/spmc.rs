@@ -11,7 +11,7 @@
 //! Progress: lock-free. A claim fails only when another consumer's succeeded.
 
 use crate::owner::OwnerId;
-use crate::slots::{Claim, Completion, Descriptor, Slot, State};
+use crate::slots::{Claim, Completion, Descriptor, Slot, State, Word};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where a task stands in its lane, counted from the first ever: 0.. and never wrapping.
@@ -106,6 +106,17 @@ impl<'a> Lane<'a> {
     /// will look, so that no claim of a dead worker has to be searched for.
     #[inline]
     pub fn claim(self, owner: OwnerId, intent: impl Fn(Position)) -> Option<(Position, Descriptor)> {
+        self.claim_marked(owner, u8::MAX, intent)
+    }
+
+    /// [`Lane::claim`] of a task that has no marks but those in `marks`; none if the oldest task has others.
+    #[inline]
+    pub fn claim_marked(
+        self,
+        owner: OwnerId,
+        marks: u8,
+        intent: impl Fn(Position),
+    ) -> Option<(Position, Descriptor)> {
         let start = self.claimed();
         let mut position = start;
         for _ in 0..self.steps_max() {
@@ -114,6 +125,9 @@ impl<'a> Lane<'a> {
             // not find it.
             let refusal = slot.word().refusal(lap);
             if refusal.is_none() {
+                if slot.marks() & !marks != 0 {
+                    break;
+                }
                 intent(position);
             }
             crate::crash_point!("lane.claim.intended");
@@ -168,8 +182,11 @@ impl<'a> Lane<'a> {
     }
 
     /// Writes the outcome of the task at `position`; returns the flags somebody had set on it.
+    ///
+    /// # Errors
+    /// The slot's word, if the task was seized meanwhile: see [`Slot::finish`].
     #[inline]
-    pub fn finish(self, position: Position, owner: OwnerId, completion: &Completion) -> u8 {
+    pub fn finish(self, position: Position, owner: OwnerId, completion: &Completion) -> Result<u8, Word> {
         let (slot, lap) = self.slot(position);
         slot.finish(lap, owner, completion)
     }

@@ -33,6 +33,14 @@ pub fn exists(pid: i32) -> bool {
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 
+/// Kills the process with this id, which the caller has made sure of.
+pub fn kill(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        // One that is gone already is what the caller wants.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
 /// Moves standard input to a descriptor of its own and puts `/dev/null` in its place.
 ///
 /// # Errors

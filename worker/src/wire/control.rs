@@ -66,6 +66,8 @@ pub struct DutyLine {
     progress: [AtomicU64; DEPTH_MAX],
     /// For each depth, bytes of results written so far by a range.
     written: [AtomicU64; DEPTH_MAX],
+    /// For each depth, the ticks at which a task that may be killed began; 0 while there is none.
+    started: [AtomicU64; DEPTH_MAX],
 }
 
 impl Default for DutyLine {
@@ -76,6 +78,7 @@ impl Default for DutyLine {
             intents: [const { AtomicU64::new(0) }; DEPTH_MAX],
             progress: [const { AtomicU64::new(0) }; DEPTH_MAX],
             written: [const { AtomicU64::new(0) }; DEPTH_MAX],
+            started: [const { AtomicU64::new(0) }; DEPTH_MAX],
         }
     }
 }
@@ -134,6 +137,9 @@ impl WorkerRecord {
         self.command.store(0, Ordering::Relaxed);
         self.duty.depth.store(0, Ordering::Relaxed);
         self.duty.stage.store(0, Ordering::Relaxed);
+        for started in &self.duty.started {
+            started.store(0, Ordering::Relaxed); // Relaxed: as above.
+        }
         self.assign(seat, cpu);
         let birth = self.birth().wrapping_add(1);
         // Release: pairs with the exchange in `move_in`, for a worker of an earlier fork that comes late.
@@ -250,6 +256,19 @@ impl DutyLine {
         Intent::from_word(self.intents[place(depth)].load(Ordering::Acquire)) // Acquire: pairs with `note_intent`.
     }
 
+    /// Notes when the task at `depth` began, 0 that it ended.
+    #[inline]
+    pub fn note_start(&self, depth: usize, ticks: u64) {
+        self.started[place(depth)].store(ticks, Ordering::Release); // Release: pairs with `started`.
+    }
+
+    /// When the task at `depth` began, in ticks, if it is one that may be killed and has come as far.
+    #[must_use]
+    pub fn started(&self, depth: usize) -> Option<u64> {
+        let ticks = self.started[place(depth)].load(Ordering::Acquire); // Acquire: pairs with `note_start`.
+        (ticks != 0).then_some(ticks)
+    }
+
     /// Says how far the range at `depth` has come.
     #[inline]
     pub fn note_progress(&self, depth: usize, progress: RangeProgress) {
@@ -328,6 +347,8 @@ pub struct Ledger {
     pub lost: Counter,
     /// Tasks that ended before they started.
     pub cancelled: Counter,
+    /// Tasks whose time was over.
+    pub timed_out: Counter,
     /// Tasks that failed in another way.
     pub failed: Counter,
 }

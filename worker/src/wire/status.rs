@@ -26,6 +26,8 @@ pub enum Status {
     RangePartial = 9,
     /// The result could not be encoded: its `Serialize` implementation refused.
     ResultUnencodable = 10,
+    /// Its time was over; payload word 2 holds how much it had, in nanoseconds.
+    TimedOut = 11,
 }
 
 impl Status {
@@ -35,7 +37,7 @@ impl Status {
     /// The status with this number, if there is one: the byte comes from another process.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Status; 11] = [
+        const ALL: [Status; 12] = [
             Status::Finished,
             Status::Panicked,
             Status::InputUndecodable,
@@ -47,6 +49,7 @@ impl Status {
             Status::NoMemory,
             Status::RangePartial,
             Status::ResultUnencodable,
+            Status::TimedOut,
         ];
         ALL.get(usize::from(byte)).copied()
     }
@@ -58,6 +61,9 @@ pub const MARK_IN_BLOCK: u8 = gorun_shm::slots::Descriptor::IN_BLOCK;
 pub const MARK_RANGE: u8 = 2;
 /// Block handles travel behind the encoded bytes, their count in the last four bytes.
 pub const MARK_HANDLES: u8 = 4;
+
+/// The task may be killed while it runs, and its worker with it: nothing else may be inside of it or around it.
+pub const MARK_MORTAL: u8 = 8;
 
 /// What a panic left behind.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,7 +5,7 @@
 //! then go on, since their lease is on the host.
 
 use super::protocol::{self, Birth, News, Order, Received};
-use crate::duty::Duty;
+use crate::duty::{Duty, Kind};
 use crate::os::children::{self, Deaths};
 use crate::os::{allocator, death_word, fork, identity, lease, pidfd, pin, signals};
 use crate::wire::commons::Commons;
@@ -175,7 +175,9 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(_) => return exit::DEATH_WORD,
         }
-        let Some(duty) = Duty::new(Arc::clone(&self.commons), record) else { return exit::INTERNAL };
+        let Some(duty) = Duty::new(Arc::clone(&self.commons), record, Kind::Process) else {
+            return exit::INTERNAL;
+        };
         Rc::new(duty).serve(&|_, cpu| self.settle(cpu));
         exit::ASKED
     }

@@ -1,0 +1,316 @@
+//! Deadlines: when which task has to be over, and how it is ended if it is not.
+//!
+//! A task that nobody has started is ended where it stands. One that runs is condemned: one exchange on its slot
+//! takes it from its worker, so that its value and its deadline cannot both stand; then the worker is killed, and
+//! once its thread is dead the task ends as timed out. The supervisor's watching thread does all this; a task
+//! without a deadline costs nothing here.
+
+use crate::dispatch::{Dispatcher, Ticket};
+use crate::error::{Rejection, TaskError};
+use gorun_shm::OwnerId;
+use gorun_shm::os::ticks;
+use gorun_shm::slots::State;
+use gorun_shm::sync::{AtomicU64, Ordering};
+use gorun_worker::wire::control::{DEPTH_MAX, Intent, RangeProgress};
+use gorun_worker::wire::status::Status;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a task may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// From `go` on, waiting in line included.
+    pub(crate) deadline: Option<Duration>,
+    /// From its start in a worker on.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// True if the task may have to be killed.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.deadline.is_some() || self.timeout.is_some()
+    }
+}
+
+/// One time to look at one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at_ns: u64,
+    lane: u16,
+    position: u64,
+    allowed_ns: u64,
+    /// True if the allowed time counts from the start of the run.
+    of_run: bool,
+}
+
+/// A task that was taken from a living worker, until that worker is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Condemned {
+    lane: u16,
+    position: u64,
+    record: u16,
+    status: Status,
+    allowed_ns: u64,
+    signalled: bool,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    /// When the earliest is due, in nanoseconds of the monotonic clock; `u64::MAX` for none. Changed under `due`'s lock.
+    next_ns: AtomicU64,
+    due: Mutex<Queue>,
+    condemned: Mutex<Vec<Condemned>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    heap: BinaryHeap<Reverse<Due>>,
+    /// Length at which entries of ended tasks are thrown out.
+    full: usize,
+}
+
+/// Fewest entries that are looked through for those of ended tasks.
+const FULL_MIN: usize = 1024;
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            next_ns: AtomicU64::new(u64::MAX),
+            due: Mutex::new(Queue { heap: BinaryHeap::new(), full: FULL_MIN }),
+            condemned: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+impl Deadlines {
+    /// When the next look is due; none if there is nothing to look at.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        // Acquire: pairs with the Release in `note_next`.
+        let next = self.next_ns.load(Ordering::Acquire);
+        (next != u64::MAX).then_some(next)
+    }
+
+    fn note_next(&self, queue: &Queue) -> u64 {
+        let next = queue.heap.peek().map_or(u64::MAX, |Reverse(due)| due.at_ns);
+        // AcqRel: pairs with the Acquire in `next_ns`.
+        self.next_ns.swap(next, Ordering::AcqRel)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn condemned(&self) -> MutexGuard<'_, Vec<Condemned>> {
+        self.condemned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Dispatcher {
+    /// Refuses limits where nobody could enforce them.
+    ///
+    /// # Errors
+    /// [`Rejection::CannotKill`] inside a worker, and where tasks run on threads.
+    #[cold]
+    pub(crate) fn check_limits(&self) -> Result<(), TaskError> {
+        // Relaxed: a pool that degrades in this instant is told of by its warning.
+        let on_threads = self.commons.host.degraded.load(Ordering::Relaxed) != 0;
+        let place = if self.is_nested() {
+            "inside a task"
+        } else if on_threads {
+            "on threads of the host"
+        } else {
+            return Ok(());
+        };
+        Err(TaskError::Rejected { reason: Rejection::CannotKill { place } })
+    }
+
+    /// Sees to it that the task is over in time.
+    #[cold]
+    pub(crate) fn limit(&self, ticket: &Ticket, limits: Limits) {
+        let now = ticks::system_ns();
+        let due = |allowed: Duration, of_run| {
+            let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2).max(1);
+            let at_ns = now.saturating_add(allowed_ns);
+            Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run }
+        };
+        let deadline = limits.deadline.map(|allowed| due(allowed, false));
+        let timeout = limits.timeout.map(|allowed| due(allowed, true));
+        self.look_at(deadline.into_iter().chain(timeout));
+    }
+
+    /// Sees to it that the task is over at a moment of the monotonic clock, which it was given `allowed` to reach.
+    #[cold]
+    pub(crate) fn limit_until(&self, ticket: &Ticket, at_ns: u64, allowed: Duration) {
+        let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
+        let due = Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run: false };
+        self.look_at(std::iter::once(due));
+    }
+
+    fn look_at(&self, due: impl Iterator<Item = Due>) {
+        let mut queue = self.deadlines.queue();
+        queue.heap.extend(due.map(Reverse));
+        let full = queue.heap.len() > queue.full;
+        let first = queue.heap.peek().map_or(u64::MAX, |Reverse(due)| due.at_ns);
+        let before = self.deadlines.note_next(&queue);
+        drop(queue);
+        if first < before {
+            // The watcher sleeps until later than that.
+            self.commons.host.bell.ring();
+        }
+        if full {
+            self.forget_ended();
+        }
+    }
+
+    /// Throws out what is known of ended tasks, so that the queue is never much longer than there are tasks.
+    fn forget_ended(&self) {
+        let heap = std::mem::take(&mut self.deadlines.queue().heap);
+        let open: Vec<_> =
+            heap.into_iter().filter(|Reverse(due)| self.is_open(due.lane, due.position)).collect();
+        let mut queue = self.deadlines.queue();
+        queue.heap.extend(open);
+        queue.full = (queue.heap.len() * 2).max(FULL_MIN);
+        self.deadlines.note_next(&queue);
+    }
+
+    /// Ends or condemns every task whose time is over; true if somebody was condemned.
+    pub(crate) fn expire(&self) -> bool {
+        let now = ticks::system_ns();
+        if self.deadlines.next_ns().is_none_or(|next| next > now) {
+            return false;
+        }
+        let mut over = Vec::new();
+        {
+            let mut queue = self.deadlines.queue();
+            while queue.heap.peek().is_some_and(|Reverse(due)| due.at_ns <= now) {
+                over.extend(queue.heap.pop().map(|Reverse(due)| due));
+            }
+            self.deadlines.note_next(&queue);
+        }
+        let later: Vec<Due> = over.into_iter().filter_map(|due| self.expire_one(due, now)).collect();
+        if !later.is_empty() {
+            self.look_at(later.into_iter());
+        }
+        self.deadlines.condemned().iter().any(|condemned| !condemned.signalled)
+    }
+
+    /// Ends one task whose time seems to be over; gives when to look again if it is not.
+    fn expire_one(&self, due: Due, now: u64) -> Option<Due> {
+        if !self.is_open(due.lane, due.position) {
+            return None;
+        }
+        let (slot, lap) = self.slot(due.lane, due.position);
+        let word = slot.word();
+        if word.lap() != lap {
+            return None;
+        }
+        match word.state() {
+            State::Ready if due.of_run => Some(Due { at_ns: now.saturating_add(due.allowed_ns), ..due }),
+            State::Ready => {
+                let ended = self.end_unstarted(due.lane, due.position, Status::TimedOut, due.allowed_ns);
+                // Somebody has just started it.
+                (!ended).then_some(due)
+            }
+            State::Running => {
+                let left_ns = if due.of_run { self.left_of_run(&due, word.owner()) } else { 0 };
+                if left_ns > 0 {
+                    return Some(Due { at_ns: now.saturating_add(left_ns), ..due });
+                }
+                self.condemn(due.lane, due.position, Status::TimedOut, due.allowed_ns);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// How much of its time a running task has left.
+    fn left_of_run(&self, due: &Due, owner: OwnerId) -> u64 {
+        let Some((worker, depth)) = self.place_of(due.lane, due.position, owner) else {
+            return due.allowed_ns;
+        };
+        // Claimed in this instant, and not begun.
+        let Some(started) = worker.duty.started(depth) else { return due.allowed_ns };
+        let ran = self.rate.duration(ticks::now().wrapping_sub(started));
+        due.allowed_ns.saturating_sub(u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes a running task from its worker for good; false if it is not running, or not in a process.
+    pub(crate) fn condemn(&self, lane: u16, position: u64, status: Status, allowed_ns: u64) -> bool {
+        let (slot, lap) = self.slot(lane, position);
+        let word = slot.word();
+        let owner = word.owner();
+        let Some(record) = owner.worker_index() else { return false };
+        // Only a process says who it is, and only a process can be killed.
+        let is_process =
+            self.commons.workers.get(usize::from(record)).is_some_and(|worker| worker.tenant().is_some());
+        if word.state() != State::Running || !is_process {
+            return false;
+        }
+        // Noted first: the worker may leave by itself as soon as its task is taken.
+        let mut condemned = self.deadlines.condemned();
+        let taken = slot.seize(lap, owner, self.me);
+        if taken {
+            condemned.push(Condemned { lane, position, record, status, allowed_ns, signalled: false });
+        }
+        taken
+    }
+
+    /// Workers that were condemned since this was last asked.
+    pub(crate) fn to_be_killed(&self) -> Vec<u16> {
+        let mut condemned = self.deadlines.condemned();
+        let fresh = condemned.iter_mut().filter(|condemned| !condemned.signalled);
+        fresh
+            .map(|condemned| {
+                condemned.signalled = true;
+                condemned.record
+            })
+            .collect()
+    }
+
+    /// The thread of this worker is dead: what was taken from it ends now.
+    pub(crate) fn end_condemned(&self, record: u16) {
+        let ended: Vec<Condemned> = {
+            let mut condemned = self.deadlines.condemned();
+            let ended = condemned.iter().copied().filter(|condemned| condemned.record == record).collect();
+            condemned.retain(|condemned| condemned.record != record);
+            ended
+        };
+        let Some(dead) = OwnerId::worker(record) else { return };
+        for Condemned { lane, position, status, allowed_ns, .. } in ended {
+            let progress = self
+                .place_of(lane, position, dead)
+                .map_or_else(RangeProgress::default, |(worker, depth)| worker.duty.progress(depth));
+            self.end_taken(lane, position, dead, status, limit_payload(progress, allowed_ns));
+        }
+    }
+
+    /// True while the task was taken from a worker whose death is not certain yet.
+    pub(crate) fn is_condemned(&self, lane: u16, position: u64) -> bool {
+        self.deadlines
+            .condemned()
+            .iter()
+            .any(|condemned| (condemned.lane, condemned.position) == (lane, position))
+    }
+
+    /// Where a worker is inside of a task.
+    fn place_of(
+        &self,
+        lane: u16,
+        position: u64,
+        owner: OwnerId,
+    ) -> Option<(&gorun_worker::wire::control::WorkerRecord, usize)> {
+        let worker = self.commons.workers.get(usize::from(owner.worker_index()?))?;
+        let task = Intent { lane, position }.to_word();
+        let depth = (0..DEPTH_MAX).find(|depth| worker.duty.intent(*depth).to_word() == task)?;
+        Some((worker, depth))
+    }
+}
+
+/// What the slot of a task that ran out of time holds: how far a range had come, and the time it was given.
+pub(crate) fn limit_payload(progress: RangeProgress, allowed_ns: u64) -> [u64; 4] {
+    [u64::from(progress.started) << 32 | u64::from(progress.finished), progress.bytes, allowed_ns, 0]
+}
