@@ -9,11 +9,12 @@ pub(crate) struct Record {
     pub(crate) ours: f64,
     pub(crate) reference: f64,
     pub(crate) ratio: f64,
-    pub(crate) reach: f64,
+    /// None for a peer that is shown for comparison only, as `met`.
+    pub(crate) reach: Option<f64>,
     /// `lower` or `higher`: which side of `reach` is the good one.
     #[serde(default)]
     pub(crate) better: String,
-    pub(crate) met: bool,
+    pub(crate) met: Option<bool>,
     #[serde(default)]
     pub(crate) unit: String,
     /// What the reference figure was measured on.
@@ -42,7 +43,7 @@ pub(crate) fn parse(output: &str) -> (Vec<Record>, Vec<String>) {
 pub(crate) fn merge(earlier: Vec<Record>, fresh: Vec<Record>) -> Vec<Record> {
     let mut merged = earlier;
     for record in fresh {
-        match merged.iter_mut().find(|known| known.metric == record.metric) {
+        match merged.iter_mut().find(|known| (&known.metric, &known.peer) == (&record.metric, &record.peer)) {
             Some(known) => *known = record,
             None => merged.push(record),
         }
@@ -57,9 +58,9 @@ pub(crate) fn sample(metric: &str, ours: f64) -> Record {
         ours,
         reference: 0.65,
         ratio: ours / 0.65,
-        reach: 0.5,
+        reach: Some(0.5),
         better: "lower".to_owned(),
-        met: ours <= 0.325,
+        met: Some(ours <= 0.325),
         unit: "µs".to_owned(),
         peer: "rayon::spawn".to_owned(),
         spread: 0.04,
@@ -90,6 +91,15 @@ mod tests {
         let (records, complaints) = parse("{\"metric\": \"null_task\", \"ours\": 1.0}");
         assert!(records.is_empty());
         assert_eq!(complaints.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_without_an_aim_is_a_record_too() {
+        let line = "{\"metric\":\"a\",\"ours\":1,\"reference\":2,\"ratio\":0.5,\"reach\":null,\"met\":null}";
+        let (records, complaints) = parse(line);
+        assert_eq!((records[0].reach, records[0].met, complaints.len()), (None, None, 0));
+        let other = Record { peer: "another".to_owned(), ..sample("a", 1.0) };
+        assert_eq!(merge(vec![sample("a", 1.0)], vec![other]).len(), 2);
     }
 
     #[test]

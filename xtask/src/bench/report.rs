@@ -11,7 +11,7 @@ use std::thread;
 /// The table, with one line per record.
 pub(crate) fn render(records: &[Record]) -> String {
     let rows: Vec<Vec<String>> = records.iter().map(row).collect();
-    table::render(&["metric", "ours", "peer", "figure", "ratio", "reach", "met"], &rows)
+    table::render(&["metric", "ours", "peer", "figure", "ratio", "spread", "reach", "met"], &rows)
 }
 
 /// CPU, cores, kernel, compiler, commit and date, one per line; `unknown` where the machine does not tell.
@@ -39,8 +39,9 @@ fn row(record: &Record) -> Vec<String> {
         record.peer.clone(),
         figure(record.reference, &record.unit),
         short(record.ratio),
-        format!("{sign} {}", short(record.reach)),
-        if record.met { "yes" } else { "no" }.to_owned(),
+        format!("{:.0} %", record.spread * 100.0),
+        record.reach.map_or_else(|| "-".to_owned(), |reach| format!("{sign} {}", short(reach))),
+        record.met.map_or("-", |met| if met { "yes" } else { "no" }).to_owned(),
     ]
 }
 
@@ -77,8 +78,8 @@ mod tests {
     fn the_table_says_whether_the_goal_is_met() {
         let text = render(&[sample("null_task", 0.25), sample("asleep", 12.5)]);
         let words = |line: &str| text.lines().any(|have| have.split_whitespace().eq(line.split_whitespace()));
-        assert!(words("null_task 0.250 µs rayon::spawn 0.650 µs 0.385 <= 0.500 yes"), "{text}");
-        assert!(words("asleep 12.5 µs rayon::spawn 0.650 µs 19.2 <= 0.500 no"), "{text}");
+        assert!(words("null_task 0.250 µs rayon::spawn 0.650 µs 0.385 4 % <= 0.500 yes"), "{text}");
+        assert!(words("asleep 12.5 µs rayon::spawn 0.650 µs 19.2 4 % <= 0.500 no"), "{text}");
     }
 
     #[test]
