@@ -452,7 +452,7 @@ impl Dispatcher {
             self.wake_any_for_nested();
         } else if let Some(worker) = self.home.worker(&self.commons, lane) {
             if !worker.bell.notify() && self.home.is_behind_another(lane) {
-                self.home.wake_idle(&self.commons);
+                self.home.wake_idle(&self.commons, lane);
             }
         } else {
             // Nobody sits there: whoever sleeps takes it. SeqCst: as in `Doorbell::notify`, for all of their bells.

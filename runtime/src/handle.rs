@@ -188,7 +188,7 @@ pub(crate) fn sleep_until_any<R>(handles: &[TaskHandle<R>]) {
 
 /// An outcome as its user sees it.
 #[inline]
-fn resolve<R: Portable>(outcome: Outcome, runtime: &PartsRef) -> Result<R, TaskError> {
+pub(crate) fn resolve<R: Portable>(outcome: Outcome, runtime: &PartsRef) -> Result<R, TaskError> {
     let undecodable = || TaskError::Decode { place: Place::Result };
     let (status, arrival) = match outcome {
         Outcome::Inline { status, bytes, payload } => {

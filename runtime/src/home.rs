@@ -16,6 +16,8 @@ const WAKE_NS: u64 = 8_000;
 const SHARED_CORE_NS: u64 = 30_000;
 /// Estimated run time of a task before any was seen.
 const UNKNOWN_TASK_NS: u64 = 2_000;
+/// How many times longer the pause between wake-ups for short tasks is.
+const SHORT_PAUSES: u64 = 32;
 /// Seats looked at for one task; with more seats, a stretch that moves on with each task.
 const SEATS_LOOKED_AT: usize = 8;
 
@@ -116,7 +118,11 @@ impl Home {
 
     /// Wakes a sleeping worker to take what stands in line elsewhere, but not more often than a wake-up is worth.
     /// On its way back to sleep it looks at every lane again, so a task that came meanwhile is seen.
-    pub(crate) fn wake_idle(&self, commons: &Commons) {
+    pub(crate) fn wake_idle(&self, commons: &Commons, lane: u16) {
+        let each = self.seats[usize::from(lane)].task_ticks.load(Ordering::Relaxed); // Relaxed: an estimate.
+        // Of a stream of short tasks little is worth taking; but one in it may be long, and another stand behind it.
+        let short = each != 0 && each < self.unknown_ticks;
+        let pause = self.shared_core_ticks * if short { SHORT_PAUSES } else { 1 };
         let seats = 0..self.seats.len().min(usize::from(u16::MAX));
         #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
         let idle = seats
@@ -124,7 +130,7 @@ impl Home {
             .find(|worker| worker.bell.has_waiter());
         let Some(idle) = idle else { return };
         let (now, last) = (ticks::now(), self.last_wake.load(Ordering::Relaxed)); // Relaxed: a rate limit.
-        if now.wrapping_sub(last) > self.shared_core_ticks {
+        if now.wrapping_sub(last) > pause {
             self.last_wake.store(now, Ordering::Relaxed); // Relaxed: as above.
             idle.bell.notify();
         }

@@ -8,6 +8,7 @@ use crate::book::{Keep, RangeOutcome};
 use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
+use crate::handle::resolve;
 use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
 use crate::tally::Tally;
@@ -32,6 +33,8 @@ const GRAIN_MAX: u32 = 4096;
 const RANGE_BYTES_MAX: usize = 1 << 18;
 /// Ranges under way at once for each seat: one that runs, one that waits, one on its way back.
 const RANGES_PER_SEAT: usize = 3;
+/// Items handed over by themselves that are under way at once for each seat: enough that none waits for the next.
+const SINGLES_PER_SEAT: usize = 128;
 
 type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + 'a>;
 
@@ -201,6 +204,8 @@ struct UnderWay {
 #[derive(Debug)]
 enum Pending {
     Range(UnderWay),
+    /// An item handed over by itself, in its slot.
+    Single(Ticket),
     /// An item that could not travel.
     Refused(TaskError),
 }
@@ -280,6 +285,7 @@ where
             self.hand_out();
             match self.under_way.pop_front() {
                 Some(Pending::Range(range)) => self.take_back(range),
+                Some(Pending::Single(ticket)) => return self.take_back_single(&ticket),
                 Some(Pending::Refused(error)) => self.refused.push_back(error),
                 None => return self.next_refused(),
             }
@@ -307,7 +313,8 @@ where
     fn hand_out(&mut self) {
         let Ok(runtime) = &self.runtime else { return };
         let runtime = runtime.clone();
-        let window = runtime.workers() * RANGES_PER_SEAT;
+        let singly = self.fixed_grain == Some(1);
+        let window = runtime.workers() * if singly { SINGLES_PER_SEAT } else { RANGES_PER_SEAT };
         if let Some(Deadline { at_ns, allowed }) = self.deadline
             && self.failed.is_none()
             && ticks::system_ns() >= at_ns
@@ -315,6 +322,9 @@ where
             self.failed = Some(TaskError::TimedOut { after: allowed });
         }
         while self.under_way.len() < window && self.failed.is_none() {
+            if singly && self.hand_out_single(&runtime) {
+                continue;
+            }
             match self.next_range(&runtime) {
                 Ok(Some((count, sealed))) => {
                     self.handed_out += u64::from(count);
@@ -328,6 +338,60 @@ where
                 Err(error) => self.under_way.push_back(Pending::Refused(error)),
             }
         }
+    }
+
+    /// Hands out the next item by itself, if it fits a slot; false if it does not, or there is none.
+    fn hand_out_single(&mut self, runtime: &Runtime) -> bool {
+        let Some(item) = self.waiting.take().or_else(|| self.items.next()) else { return false };
+        let Ok(Some((payload, bytes))) = message::seal_inline(&item) else {
+            // Too large, or refused: as a range of one it goes in a block, or is told of.
+            self.waiting = Some(item);
+            return false;
+        };
+        let mark = if self.is_mortal() { MARK_MORTAL } else { 0 };
+        let shim = run::run_function::<A, R> as Shim;
+        let descriptor = task::describe(runtime, shim, self.function as usize, payload, (bytes, mark));
+        let ticket = descriptor.and_then(|descriptor| runtime.dispatcher().submit(&descriptor, None));
+        match ticket {
+            Ok(ticket) => {
+                self.limit(runtime, &ticket);
+                self.handed_out += 1;
+                self.under_way.push_back(Pending::Single(ticket));
+            }
+            Err(error) => {
+                self.failed = Some(error.clone());
+                self.under_way.push_back(Pending::Refused(error));
+            }
+        }
+        true
+    }
+
+    fn is_mortal(&self) -> bool {
+        self.deadline.is_some() || self.timeout.is_some()
+    }
+
+    /// Gives what was handed out the map's limits.
+    fn limit(&self, runtime: &Runtime, ticket: &Ticket) {
+        if let Some(Deadline { at_ns, allowed }) = self.deadline {
+            runtime.dispatcher().limit_until(ticket, at_ns, allowed);
+        }
+        if let Some(timeout) = self.timeout {
+            runtime.dispatcher().limit(ticket, Limits { deadline: None, timeout: Some(timeout) });
+        }
+    }
+
+    /// Waits for an item that was handed over by itself.
+    fn take_back_single(&mut self, ticket: &Ticket) -> Option<Result<R, TaskError>> {
+        let runtime = self.runtime.as_ref().ok()?;
+        let outcome = match runtime.dispatcher().join(ticket) {
+            Some(outcome) => resolve(outcome, &runtime.parts()),
+            None => Err(TaskError::Decode { place: Place::Slot }),
+        };
+        self.done += 1;
+        if let Some(report) = &mut self.progress {
+            report(self.done, self.total);
+        }
+        Some(outcome)
     }
 
     fn grain(&self, seats: usize) -> u32 {
@@ -397,20 +461,14 @@ where
             sealed.payload,
             (sealed.bytes, sealed.marks),
         )?;
-        let mortal = self.deadline.is_some() || self.timeout.is_some();
-        descriptor.marks |= MARK_RANGE | if mortal { MARK_MORTAL } else { 0 };
+        descriptor.marks |= MARK_RANGE | if self.is_mortal() { MARK_MORTAL } else { 0 };
         let output = output.into_handle();
         [descriptor.payload[2], descriptor.payload[3]] = output.words();
         let bytes = sealed.bytes;
         let InFlight { message, parcels } = sealed.hand_over_input();
         let keep = Keep { input: InFlight { message, parcels: Vec::new() }, output: Some(output) };
         let ticket = dispatcher.submit(&descriptor, Some(Box::new(keep)))?;
-        if let Some(Deadline { at_ns, allowed }) = self.deadline {
-            dispatcher.limit_until(&ticket, at_ns, allowed);
-        }
-        if let Some(timeout) = self.timeout {
-            dispatcher.limit(&ticket, Limits { deadline: None, timeout: Some(timeout) });
-        }
+        self.limit(runtime, &ticket);
         if skip == 0 {
             dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(count));
         }
@@ -485,13 +543,14 @@ struct Rest {
 impl<I, A, R> Drop for Outcomes<'_, I, A, R> {
     fn drop(&mut self) {
         if let Ok(runtime) = &self.runtime {
-            let ranges = self.under_way.iter().filter_map(|pending| match pending {
-                Pending::Range(range) => Some(range),
+            let tickets = self.under_way.iter().filter_map(|pending| match pending {
+                Pending::Range(range) => Some(&range.ticket),
+                Pending::Single(ticket) => Some(ticket),
                 Pending::Refused(_) => None,
             });
-            for range in ranges {
-                runtime.dispatcher().cancel(&range.ticket);
-                runtime.dispatcher().detach(&range.ticket);
+            for ticket in tickets {
+                runtime.dispatcher().cancel(ticket);
+                runtime.dispatcher().detach(ticket);
             }
         }
     }

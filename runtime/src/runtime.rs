@@ -306,6 +306,8 @@ impl Builder {
 
 /// Slots of a worker's nested lane: a task that starts more at once waits for some of them.
 const NESTED_SLOTS: u32 = 256;
+/// Run time of a task that is worth taking from another lane: a few cache lines and their misses.
+const STEAL_WORTH_NS: u64 = 1_000;
 /// Words of a worker's notice ring. When it is full, the host looks at every awaited task instead.
 const NOTICE_SLOTS: u32 = 1024;
 
@@ -318,6 +320,7 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     // Relaxed, all of these: the workers are forked later.
     let spin = rate.ticks(u64::try_from(config.spin.as_nanos()).unwrap_or(0));
     host.spin_ticks.store(spin, Ordering::Relaxed);
+    host.steal_ticks.store(rate.ticks(STEAL_WORTH_NS), Ordering::Relaxed);
     host.pid.store(std::process::id(), Ordering::Relaxed);
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);
     host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);

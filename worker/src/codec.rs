@@ -72,12 +72,14 @@ pub fn encode<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<usize>,
         target.copy_from_slice(bytes);
         return Ok(Some(bytes.len()));
     }
-    let mut cursor = Cursor { place, used: 0, overflowed: false };
-    match options().serialize_into(&mut cursor, value) {
-        Ok(()) => Ok(Some(cursor.used)),
-        Err(_) if cursor.overflowed => Ok(None),
-        Err(cause) => Err(CodecError::Encode(cause)),
-    }
+    encode_next(value, place)
+}
+
+/// True for numbers, whose bytes are known without serde, and which carry nothing beside them.
+#[inline]
+#[must_use]
+pub fn is_number<T: 'static>() -> bool {
+    number::is::<T>()
 }
 
 /// Decodes a whole message.
@@ -87,6 +89,9 @@ pub fn encode<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<usize>,
 #[inline]
 pub fn decode<T: Portable>(bytes: &[u8]) -> Result<T, CodecError> {
     if let Some(value) = whole::from_bytes(bytes) {
+        return Ok(value);
+    }
+    if let Some(value) = number::decode(bytes) {
         return Ok(value);
     }
     let bounded = options().with_limit(bytes.len() as u64);
@@ -99,6 +104,9 @@ pub fn decode<T: Portable>(bytes: &[u8]) -> Result<T, CodecError> {
 /// [`CodecError::Encode`] if its `Serialize` refuses.
 #[inline]
 pub fn encode_next<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<usize>, CodecError> {
+    if let Some(used) = number::encode(value, place) {
+        return Ok(used);
+    }
     let mut cursor = Cursor { place, used: 0, overflowed: false };
     match options().serialize_into(&mut cursor, value) {
         Ok(()) => Ok(Some(cursor.used)),
@@ -113,6 +121,10 @@ pub fn encode_next<T: Portable>(value: &T, place: &mut [u8]) -> Result<Option<us
 /// [`CodecError::Decode`] if the bytes do not begin with a `T`.
 #[inline]
 pub fn decode_next<T: Portable>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    if let Some(value) = number::decode(bytes) {
+        *bytes = &bytes[size_of::<T>()..];
+        return Ok(value);
+    }
     let length = bytes.len();
     let bounded = options().with_limit(length as u64);
     bounded.deserialize_from(bytes).map_err(|cause| CodecError::Decode { bytes: length, cause })
@@ -229,5 +241,89 @@ mod whole {
         let mut vector = N::new_vec_zeroed(count).ok()?;
         vector.as_mut_bytes().copy_from_slice(bytes);
         Some(vector)
+    }
+}
+
+/// Numbers, in the bytes that bincode would give them. The type tests are on type identity and vanish at compile time.
+mod number {
+    use castaway::cast;
+
+    macro_rules! numbers {
+        ($run:ident) => {
+            $run!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f32 f64)
+        };
+    }
+
+    #[inline]
+    pub(super) fn is<T: 'static>() -> bool {
+        let id = std::any::TypeId::of::<T>();
+        macro_rules! try_each {
+            ($($number:ty)*) => { [$(std::any::TypeId::of::<$number>()),*].contains(&id) };
+        }
+        numbers!(try_each)
+    }
+
+    /// None if `T` is no number; none inside if it does not fit.
+    #[inline]
+    pub(super) fn encode<T: 'static>(value: &T, place: &mut [u8]) -> Option<Option<usize>> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {
+                $(if let Ok(number) = cast!(value, &$number) {
+                    let bytes = number.to_le_bytes();
+                    let Some(target) = place.first_chunk_mut() else { return Some(None) };
+                    *target = bytes;
+                    return Some(Some(bytes.len()));
+                })*
+            };
+        }
+        numbers!(try_each);
+        None
+    }
+
+    /// None if `T` is no number, or there are too few bytes, which serde then reports.
+    #[inline]
+    pub(super) fn decode<T: 'static>(bytes: &[u8]) -> Option<T> {
+        macro_rules! try_each {
+            ($($number:ty)*) => {
+                $(if std::any::TypeId::of::<T>() == std::any::TypeId::of::<$number>() {
+                    return cast!(<$number>::from_le_bytes(*bytes.first_chunk()?), T).ok();
+                })*
+            };
+        }
+        numbers!(try_each);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_bincode_has_it<T: Portable + PartialEq + std::fmt::Debug>(value: &T) {
+        let mut place = [0_u8; 32];
+        let used = encode_next(value, &mut place).unwrap().unwrap();
+        let expected = options().serialize(value).unwrap();
+        assert_eq!(&place[..used], expected, "{value:?}");
+        let mut bytes = &place[..];
+        assert_eq!(&decode_next::<T>(&mut bytes).unwrap(), value);
+        assert_eq!(bytes.len(), place.len() - used);
+        assert_eq!(encode_next(value, &mut place[..used - 1]).unwrap(), None);
+        assert!(decode::<T>(&place[..used - 1]).is_err());
+    }
+
+    #[test]
+    fn numbers_have_the_bytes_of_bincode() {
+        as_bincode_has_it(&7_u8);
+        as_bincode_has_it(&-7_i8);
+        as_bincode_has_it(&0xFEDC_u16);
+        as_bincode_has_it(&i32::MIN);
+        as_bincode_has_it(&0x0123_4567_89AB_CDEF_u64);
+        as_bincode_has_it(&-1_i64);
+        as_bincode_has_it(&u128::MAX);
+        as_bincode_has_it(&1.5_f32);
+        as_bincode_has_it(&-0.25_f64);
+        // Not among the numbers, and the same to their users.
+        as_bincode_has_it(&77_usize);
+        as_bincode_has_it(&'x');
     }
 }

@@ -32,6 +32,10 @@ const SPIN_ROUND: u32 = 16;
 /// How often an otherwise idle worker looks whether the blocks of an unread result have arrived.
 const TRANSIT_SWEEP: Duration = Duration::from_millis(50);
 
+/// Stolen tasks in a row that were not worth it, after which a worker rests, and for how long.
+const CHEAP_STEALS_MAX: u32 = 16;
+const REST: Duration = Duration::from_millis(1);
+
 /// How many tasks ahead a slot is fetched.
 const AHEAD: u64 = 8;
 
@@ -64,6 +68,8 @@ pub struct Duty {
     last_end: Cell<u64>,
     /// Smoothed run time of a task in ticks.
     task_ticks: Cell<u64>,
+    /// Stolen tasks in a row that were not worth it.
+    cheap_steals: Cell<u32>,
 }
 
 /// Where a worker's notice ring lies.
@@ -80,6 +86,7 @@ impl Duty {
         commons.workers.get(usize::from(record))?;
         let finder = Finder::new(commons.nested_lane(record));
         let (seat, depth, mortal, published, last_end, task_ticks) = Default::default();
+        let cheap_steals = Cell::new(0);
         let notices = commons.notices(record).and_then(|memory| spsc::Producer::attach(memory).ok());
         let notices = RefCell::new(notices);
         Some(Self {
@@ -95,6 +102,7 @@ impl Duty {
             published,
             last_end,
             task_ticks,
+            cheap_steals,
         })
     }
 
@@ -127,6 +135,8 @@ impl Duty {
         while self.record().command() == Command::Work {
             if self.take_seat(on_seat).is_none() {
                 self.park_without_seat();
+            } else if self.cheap_steals.get() >= CHEAP_STEALS_MAX {
+                self.rest();
             } else if !self.run_one() && !self.spin(spin) {
                 self.park();
             }
@@ -151,7 +161,10 @@ impl Duty {
         if !found.stolen {
             self.look_ahead(found.lane, found.position);
         }
-        self.run(found.lane, found.position, found.descriptor);
+        let spent = self.run(found.lane, found.position, found.descriptor);
+        let worth = self.commons.host.steal_ticks.load(Ordering::Relaxed); // Relaxed: written before the fork.
+        let cheap = found.stolen && spent < worth;
+        self.cheap_steals.set(if cheap { self.cheap_steals.get() + 1 } else { 0 });
         if found.stolen {
             self.with_seat(|seat| seat.steals.add(1));
         }
@@ -169,7 +182,8 @@ impl Duty {
         }
     }
 
-    fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) {
+    /// Runs a task; gives the ticks it took.
+    fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) -> u64 {
         let depth = self.depth.get();
         let start = if self.last_end.get() == 0 { ticks::now() } else { self.last_end.get() };
         let mortal = descriptor.marks & MARK_MORTAL != 0;
@@ -204,6 +218,7 @@ impl Duty {
         }
         self.enter(depth);
         self.last_end.set(end);
+        spent
     }
 
     /// The task was taken from this worker: its deadline has passed, or somebody killed it. The host waits for this
@@ -302,6 +317,20 @@ impl Duty {
             return self.record().bell.disarm();
         }
         self.with_seat(|seat| seat.parks.add(1));
+        self.record().bell.wait_until(armed, look_again);
+    }
+
+    /// What there is to steal is not worth it: leaves it to its own worker, for a while. A long task may come, with
+    /// others behind it, and nobody tell.
+    fn rest(&self) {
+        self.cheap_steals.set(0);
+        self.last_end.set(0);
+        let armed = self.record().bell.arm();
+        let own = self.seat.get().is_some_and(|seat| self.commons.lane(LaneId(seat)).has_ready());
+        if own || self.record().command() != Command::Work {
+            return self.record().bell.disarm();
+        }
+        let look_again = self.any_ready().then_some(REST);
         self.record().bell.wait_until(armed, look_again);
     }
 

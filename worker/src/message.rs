@@ -113,6 +113,9 @@ pub fn seal_inline<T: Portable>(value: &T) -> Result<Option<([u64; INLINE_WORDS]
         }
     }
     let mut inline = [0_u8; INLINE_BYTES];
+    if codec::is_number::<T>() {
+        return Ok(codec::encode(value, &mut inline)?.map(|used| (words_of(&inline), truncate(used))));
+    }
     let packing = parcel::Packing::begin();
     let used = codec::encode(value, &mut inline)?.filter(|_| packing.is_empty());
     Ok(used.map(|used| (words_of(&inline), truncate(used))))

@@ -64,6 +64,13 @@ impl RangeWriter {
         let Some((length, place)) = place.and_then(<[u8]>::split_first_chunk_mut::<LENGTH_BYTES>) else {
             return Ok(false);
         };
+        if codec::is_number::<A>() {
+            let Some(bytes) = codec::encode_next(item, place)? else { return Ok(false) };
+            *length = u32::try_from(bytes).map_err(|_| SealError::Malformed)?.to_ne_bytes();
+            self.used += LENGTH_BYTES + bytes;
+            self.count += 1;
+            return Ok(true);
+        }
         let packing = parcel::Packing::begin_after(self.parcels.len());
         let Some(bytes) = codec::encode_next(item, place)? else { return Ok(false) };
         *length = u32::try_from(bytes).map_err(|_| SealError::Malformed)?.to_ne_bytes();

@@ -74,6 +74,16 @@ pub fn run_range<A: Portable, R: Portable>(call: &mut Call<'_>) {
     }
 }
 
+/// Why a range ends before its last item, or with a result that is not among the others.
+enum Stop {
+    /// What follows is no item.
+    Undecodable,
+    /// The last result lies in a message of its own.
+    Aside(Sealed),
+    /// The last result could not travel.
+    Refused(SealError),
+}
+
 struct Range<'c, 'a, 'o> {
     call: &'c mut Call<'a>,
     output: &'o mut [u8],
@@ -87,36 +97,71 @@ struct Range<'c, 'a, 'o> {
 
 impl Range<'_, '_, '_> {
     fn run<A: Portable, R: Portable>(&mut self, user: fn(A) -> R, mut bytes: &[u8], skip: u32) {
-        while self.done < self.count {
-            let Some(item) = next_item(&mut bytes) else { return self.end(Status::InputUndecodable, None) };
-            if self.done < skip {
-                self.done += 1;
-                continue;
+        while self.done < skip.min(self.count) {
+            if next_item(&mut bytes).is_none() {
+                return self.end(Status::InputUndecodable, None);
             }
-            self.note(1);
-            let outcome = contain(|| self.run_item::<A, R>(user, item));
-            let last = outcome.unwrap_or_else(|report| {
-                self.call.panics += 1;
-                self.append::<PanicReport>(ITEM_PANICKED, &report)
-            });
-            self.call.items += 1;
             self.done += 1;
-            match last {
-                Ok(None) => {}
-                Ok(Some(sealed)) => {
-                    self.end(Status::RangePartial, Some(sealed));
-                    return self.call.completion.marks |= last_is(self.last_tag);
+        }
+        loop {
+            // One net for many items: only a panic makes a new one necessary.
+            let stop = contain(|| self.run_items::<A, R>(user, &mut bytes)).unwrap_or_else(|report| {
+                self.call.panics += 1;
+                let appended = self.append::<PanicReport>(ITEM_PANICKED, &report);
+                self.pass(appended)
+            });
+            match stop {
+                Some(stop) => return self.stop(stop),
+                None if self.done == self.count => {
+                    self.note(0);
+                    return self.end(Status::Finished, None);
                 }
-                Err(error) => {
-                    self.end(Status::RangePartial, None);
-                    // The last item's value could not travel; the status of that is told in its place.
-                    self.call.completion.payload[2] = bytes_of(&error);
-                    return self.call.completion.marks |= last_refused_as(&error);
-                }
+                None => {}
             }
         }
-        self.note(0);
-        self.end(Status::Finished, None);
+    }
+
+    /// Runs items until one panics, which unwinds through this, or something else ends the range; none at its end.
+    fn run_items<A: Portable, R: Portable>(&mut self, user: fn(A) -> R, bytes: &mut &[u8]) -> Option<Stop> {
+        while self.done < self.count {
+            let Some(item) = next_item(bytes) else { return Some(Stop::Undecodable) };
+            self.note(1);
+            let appended = self.run_item::<A, R>(user, item);
+            let stop = self.pass(appended);
+            if stop.is_some() {
+                return stop;
+            }
+        }
+        None
+    }
+
+    /// An item is behind us. The range ends with it if its result is not among the others.
+    #[inline]
+    fn pass(&mut self, appended: Result<Option<Sealed>, SealError>) -> Option<Stop> {
+        self.call.items += 1;
+        self.done += 1;
+        match appended {
+            Ok(None) => None,
+            Ok(Some(sealed)) => Some(Stop::Aside(sealed)),
+            Err(error) => Some(Stop::Refused(error)),
+        }
+    }
+
+    #[cold]
+    fn stop(&mut self, stop: Stop) {
+        match stop {
+            Stop::Undecodable => self.end(Status::InputUndecodable, None),
+            Stop::Aside(sealed) => {
+                self.end(Status::RangePartial, Some(sealed));
+                self.call.completion.marks |= last_is(self.last_tag);
+            }
+            Stop::Refused(error) => {
+                self.end(Status::RangePartial, None);
+                // The last item's value could not travel; the status of that is told in its place.
+                self.call.completion.payload[2] = bytes_of(&error);
+                self.call.completion.marks |= last_refused_as(&error);
+            }
+        }
     }
 
     #[inline]
@@ -134,6 +179,12 @@ impl Range<'_, '_, '_> {
     /// Puts a result behind the others, or, if it does not fit or carries blocks, into a message of its own.
     #[inline]
     fn append<T: Portable>(&mut self, tag: u8, value: &T) -> Result<Option<Sealed>, SealError> {
+        if codec::is_number::<T>()
+            && let Some(used) = append_item(tag, value, self.output, self.written)?
+        {
+            self.written = used;
+            return Ok(None);
+        }
         let packing = parcel::Packing::begin();
         if let Some(used) = append_item(tag, value, self.output, self.written)?
             && packing.is_empty()

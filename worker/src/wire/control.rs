@@ -378,6 +378,8 @@ pub struct HostRecord {
     pub pid: AtomicU32,
     /// How long an idle worker spins before it parks, in ticks. Written before the first worker.
     pub spin_ticks: AtomicU64,
+    /// Run time of a task below which taking it from another lane costs more than it saves, in ticks. As above.
+    pub steal_ticks: AtomicU64,
     /// Notices that found their ring full: the host then looks at every awaited task.
     pub notices_dropped: Counter,
     /// Ticks when the runtime started.
