@@ -1,9 +1,10 @@
 //! Codec: how inputs and results become bytes between processes of one build.
 //!
 //! bincode 1.3.3 with fixed-width integers, the fastest serde codec for small values, always bounded by the
-//! length of the bytes at hand. Top-level `Vec<u8>`, `String` and vectors of numbers are copied whole,
+//! length of the bytes at hand and by the stack that decoding may take. Top-level `Vec<u8>`, `String` and vectors of numbers are copied whole,
 //! because serde would move a `Vec<u8>` byte by byte.
 
+use crate::reader::Reader;
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, Write};
@@ -95,7 +96,8 @@ pub fn decode<T: Portable>(bytes: &[u8]) -> Result<T, CodecError> {
         return Ok(value);
     }
     let bounded = options().with_limit(bytes.len() as u64);
-    bounded.deserialize(bytes).map_err(|cause| CodecError::Decode { bytes: bytes.len(), cause })
+    let decoded = bounded.deserialize_from_custom(&mut Reader::new(bytes));
+    decoded.map_err(|cause| CodecError::Decode { bytes: bytes.len(), cause })
 }
 
 /// Encodes one of several values that stand one behind the other, as in a range.
@@ -127,7 +129,10 @@ pub fn decode_next<T: Portable>(bytes: &mut &[u8]) -> Result<T, CodecError> {
     }
     let length = bytes.len();
     let bounded = options().with_limit(length as u64);
-    bounded.deserialize_from(bytes).map_err(|cause| CodecError::Decode { bytes: length, cause })
+    let mut reader = Reader::new(bytes);
+    let decoded = bounded.deserialize_from_custom(&mut reader);
+    *bytes = reader.rest();
+    decoded.map_err(|cause| CodecError::Decode { bytes: length, cause })
 }
 
 /// Counts bytes instead of writing them.
@@ -309,6 +314,39 @@ mod tests {
         assert_eq!(bytes.len(), place.len() - used);
         assert_eq!(encode_next(value, &mut place[..used - 1]).unwrap(), None);
         assert!(decode::<T>(&place[..used - 1]).is_err());
+    }
+
+    /// A list as nobody should write it.
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    enum List {
+        End,
+        More(Box<List>),
+    }
+
+    #[test]
+    fn a_value_nested_without_end_is_refused() {
+        // More, More, More ...: one tag of four bytes each.
+        let hostile = 1_u32.to_le_bytes().repeat(10_000_000);
+        for decoded in [decode::<List>(&hostile), decode_next::<List>(&mut &hostile[..])] {
+            let refusal = decoded.unwrap_err().to_string();
+            assert!(refusal.contains("nested too deep"), "{refusal}");
+        }
+        let mut honest = 1_u32.to_le_bytes().repeat(1000);
+        honest.extend(0_u32.to_le_bytes());
+        let (mut list, mut length) = (decode::<List>(&honest).unwrap(), 0);
+        while let List::More(rest) = list {
+            (list, length) = (*rest, length + 1);
+        }
+        assert_eq!(length, 1000);
+    }
+
+    #[test]
+    fn a_length_from_elsewhere_is_no_allocation_size() {
+        let mut hostile = u64::MAX.to_le_bytes().to_vec();
+        hostile.extend([1; 100]);
+        assert!(decode::<Vec<(u8, u16)>>(&hostile).is_err());
+        assert!(decode::<(String, u8)>(&hostile).is_err());
+        assert!(decode::<std::collections::HashMap<u8, u8>>(&hostile).is_err());
     }
 
     #[test]

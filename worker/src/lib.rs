@@ -14,6 +14,7 @@ pub mod message;
 pub mod os;
 pub mod parcel;
 pub mod range;
+mod reader;
 pub mod run;
 pub mod wire;
 pub mod zygote;
