@@ -58,7 +58,7 @@ pub struct Config {
     /// Where workers run. Default per core, and none under a cgroup quota below the number of processors.
     /// `GORUN_PLACEMENT=per-core|none`.
     pub placement: Placement,
-    /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 1024. `GORUN_QUEUE_SLOTS`.
+    /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 4096. `GORUN_QUEUE_SLOTS`.
     pub queue_slots: u32,
     /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
     /// Default 1 GiB. `GORUN_MESSAGE_BYTES_MAX`.
@@ -116,7 +116,7 @@ impl Config {
         };
         let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
         let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
-        let slots = in_range("queue_slots", slots.unwrap_or(1024), &QUEUE_SLOTS)?;
+        let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         Ok(Self {
             workers: narrow(in_range("workers", workers, &WORKERS)?),

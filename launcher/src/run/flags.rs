@@ -28,7 +28,7 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "N", value_parser = spares)]
     spares: Option<u64>,
 
-    /// Tasks that wait per worker before a caller does, a power of two, 64 to 65536 [GORUN_QUEUE_SLOTS; default: 1024]
+    /// Tasks that wait per worker before a caller does, a power of two, 64 to 65536 [GORUN_QUEUE_SLOTS; default: 4096]
     #[arg(long, value_name = "N", value_parser = queue_slots)]
     queue_slots: Option<u64>,
 
