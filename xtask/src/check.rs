@@ -87,7 +87,7 @@ impl Stage {
             Self::Tidy => tidy::run(),
             Self::Features => features::run(),
             Self::Documentation => documentation(),
-            Self::Test => test::run(&TestArguments { skip_loom: fast }),
+            Self::Test => test::run(&TestArguments { quick: fast }),
             Self::Demo => smoke(None),
             Self::CrashingDemo => smoke(Some(CRASH_EVERY)),
         }

@@ -21,9 +21,9 @@ const MODELLED: &[(&str, &str)] = &[("shm", "gorun-shm"), ("runtime", "gorun-run
 
 #[derive(clap::Args, Default)]
 pub(crate) struct TestArguments {
-    /// Leaves out the loom models, which need a build of their own.
+    /// Leaves out what needs a build of its own: the loom models and the link-time-optimised program.
     #[arg(long)]
-    pub(crate) skip_loom: bool,
+    pub(crate) quick: bool,
 }
 
 struct Stage {
@@ -38,8 +38,8 @@ struct StageResult {
 }
 
 pub(crate) fn run(arguments: &TestArguments) -> Result<bool> {
-    let mut stages = vec![runner(), documentation()];
-    if !arguments.skip_loom {
+    let mut stages = vec![runner(arguments.quick), documentation()];
+    if !arguments.quick {
         stages.extend(loom()?);
     }
     let results = stages.into_iter().map(run_stage).collect::<Result<Vec<_>>>()?;
@@ -47,14 +47,14 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<bool> {
 }
 
 /// nextest where it is installed; the plain runner needs nothing but the toolchain.
-fn runner() -> Stage {
+fn runner(quick: bool) -> Stage {
     if answers(&mut cargo(&["nextest", "--version"])) {
         let mut command = cargo(&["nextest", "run", "--no-fail-fast", "--no-tests=pass"]);
-        command.args(SCOPE);
+        command.args(SCOPE).envs(quick.then_some(("GORUN_QUICK", "1")));
         return Stage { name: "tests (nextest)".to_owned(), command };
     }
     let mut command = cargo(&["test", "--no-fail-fast", "--all-targets"]);
-    command.args(SCOPE);
+    command.args(SCOPE).envs(quick.then_some(("GORUN_QUICK", "1")));
     Stage { name: "tests".to_owned(), command }
 }
 
