@@ -1,10 +1,8 @@
 //! What can go wrong with a task, with a runtime, and what is said about it.
 
+use crate::evidence::Evidence;
 use gorun_shm::SegmentError;
-use gorun_worker::exit;
-use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::wire::map::AttachError;
-use gorun_worker::zygote::protocol::ProcessEnd;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -169,72 +167,6 @@ impl fmt::Display for Place {
             Self::Slot => "slot",
             Self::Function => "function id",
         })
-    }
-}
-
-/// What is known of a worker's death.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evidence {
-    /// Which worker.
-    pub worker: WorkerId,
-    /// Its process id.
-    pub pid: i32,
-    /// How the process ended.
-    pub end: ProcessEnd,
-    /// Which attempt at the task it was, from 1.
-    pub attempt: u8,
-}
-
-impl Evidence {
-    /// The signal that ended it, if one did.
-    #[must_use]
-    pub fn signal(&self) -> Option<i32> {
-        match self.end {
-            ProcessEnd::Signalled { signal, .. } => Some(signal),
-            _ => None,
-        }
-    }
-
-    /// The exit code, if it exited.
-    #[must_use]
-    pub fn exit_code(&self) -> Option<i32> {
-        match self.end {
-            ProcessEnd::Exited { code } => Some(code),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {}) was lost while it ran this task: ", self.worker, self.pid)?;
-        match self.end {
-            ProcessEnd::Exited { code } => match exit::meaning(code) {
-                Some(meaning) => write!(f, "exited with code {code}, {meaning}"),
-                None => write!(f, "the task exited the process with code {code}"),
-            },
-            ProcessEnd::Signalled { signal, dumped } => {
-                write!(f, "killed by signal {signal}, {}", signal_name(signal))?;
-                if dumped { f.write_str(" (core dumped)") } else { Ok(()) }
-            }
-            ProcessEnd::Unknown => f.write_str("how is not known, its zygote died as well"),
-        }
-    }
-}
-
-/// The usual name and cause of a signal.
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => "SIGILL (illegal instruction)",
-        6 => "SIGABRT (abort)",
-        7 => "SIGBUS (memory that is not there)",
-        8 => "SIGFPE (arithmetic fault)",
-        9 => "SIGKILL (killed from outside, or out of memory)",
-        11 => "SIGSEGV (invalid memory access or stack overflow)",
-        15 => "SIGTERM (asked to end)",
-        24 => "SIGXCPU (processor time limit)",
-        31 => "SIGSYS (forbidden system call)",
-        _ => "see signal(7)",
     }
 }
 

@@ -1,68 +1,207 @@
-//! Evidence of a death, packed into the payload words of the slot of the task that was lost.
-//!
-//! ```text
-//! word 0  items started 63..32 | items finished 31..0     of a range
-//!      1  bytes of results                                of a range
-//!      2  kind 63..56 | code or signal 55..32 | pid 31..0
-//!      3  generation 63..32 | seat 15..0
-//! ```
+//! Evidence: what is known of a worker's death, on one screen that a person can act on.
 
-use crate::error::Evidence;
-use gorun_worker::wire::control::RangeProgress;
-use gorun_worker::wire::ids::{Seat, WorkerId};
+use crate::archive::Details;
+use crate::symbols::{self, Place};
+use gorun_worker::exit;
+use gorun_worker::os::limits;
+use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::zygote::protocol::ProcessEnd;
+use std::fmt;
+use std::sync::Arc;
 
-const EXITED: u64 = 1;
-const SIGNALLED: u64 = 2;
-const DUMPED: u64 = 3;
-const CODE_MASK: u64 = (1 << 24) - 1;
-
-/// Puts a death into payload words.
-pub(crate) fn pack(worker: WorkerId, pid: i32, end: ProcessEnd, progress: RangeProgress) -> [u64; 4] {
-    let (kind, code) = match end {
-        ProcessEnd::Exited { code } => (EXITED, code),
-        ProcessEnd::Signalled { signal, dumped } => (if dumped { DUMPED } else { SIGNALLED }, signal),
-        ProcessEnd::Unknown => (0, 0),
-    };
-    let code = u64::from(code.cast_unsigned()) & CODE_MASK;
-    [
-        u64::from(progress.started) << 32 | u64::from(progress.finished),
-        progress.bytes,
-        kind << 56 | code << 32 | u64::from(pid.cast_unsigned()),
-        u64::from(worker.generation) << 32 | u64::from(worker.seat.0),
-    ]
+/// What is known of a worker's death.
+///
+/// `Display` gives one screen: how the process ended, the fault, the task, the stack it died on, and the limits it had.
+/// [`Evidence::summary`] is its first line. Names are looked up in the program's debug information when they are asked
+/// for, which may take some milliseconds the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Its process id.
+    pub pid: i32,
+    /// How the process ended.
+    pub end: ProcessEnd,
+    /// Which attempt at the task it was, from 1.
+    pub attempt: u8,
+    /// None if the death is too long ago, or was that of a task inside a task.
+    pub(crate) details: Option<Arc<Details>>,
 }
 
-/// Takes a death out of payload words.
-#[expect(clippy::cast_possible_truncation, reason = "takes fields out of the words")]
-pub(crate) fn unpack(payload: [u64; 4], attempt: u8) -> Evidence {
-    let [_, _, how, who] = payload;
-    let code = ((how >> 32 & CODE_MASK) as u32).cast_signed();
-    let end = match how >> 56 {
-        EXITED => ProcessEnd::Exited { code },
-        SIGNALLED => ProcessEnd::Signalled { signal: code, dumped: false },
-        DUMPED => ProcessEnd::Signalled { signal: code, dumped: true },
-        _ => ProcessEnd::Unknown,
-    };
-    let worker = WorkerId { seat: Seat(who as u16), generation: (who >> 32) as u32 };
-    Evidence { worker, pid: (how as u32).cast_signed(), end, attempt }
+impl Evidence {
+    /// The signal that ended it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self.end {
+            ProcessEnd::Signalled { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// The exit code, if it exited.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.end {
+            ProcessEnd::Exited { code } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The address that could not be used, if a fault ended it.
+    #[must_use]
+    pub fn fault_address(&self) -> Option<u64> {
+        self.details.as_ref()?.last_words.as_ref()?.address
+    }
+
+    /// Name of the function that the worker ran, the innermost if tasks ran inside of tasks.
+    #[must_use]
+    pub fn function(&self) -> Option<String> {
+        let details = self.details.as_ref()?;
+        let place = symbols::function(details.function?, &details.libraries);
+        Some(place.name)
+    }
+
+    /// Bytes of encoded input that it had.
+    #[must_use]
+    pub fn input_bytes(&self) -> Option<u32> {
+        self.details.as_ref().map(|details| details.input_bytes)
+    }
+
+    /// The stack that it died on, innermost frame first, each as `name at file:line`. Empty if it did not come to write
+    /// it down: killed from outside, exited, or its handlers were replaced.
+    #[must_use]
+    pub fn backtrace(&self) -> Vec<String> {
+        self.frames().iter().map(ToString::to_string).collect()
+    }
+
+    /// One line: who, and how it ended.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!("{} (pid {}) was lost while it ran this task: {}", self.worker, self.pid, How(self.end))
+    }
+
+    fn frames(&self) -> Vec<Place> {
+        let Some(details) = &self.details else { return Vec::new() };
+        let Some(words) = &details.last_words else { return Vec::new() };
+        symbols::stack(&words.frames, &details.libraries)
+    }
+
+    fn fmt_details(&self, details: &Details, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(words) = &details.last_words {
+            write!(f, "\n  fault:     {}", cause(words.signal, words.cause))?;
+            if let Some(address) = words.address {
+                write!(f, " at address {address:#x}")?;
+            }
+        }
+        let function = self.function().unwrap_or_else(|| "unknown".to_owned());
+        write!(
+            f,
+            "\n  task:      {function}, attempt {}, {} bytes of input",
+            self.attempt, details.input_bytes
+        )?;
+        if details.depth > 1 {
+            write!(f, ", innermost of {} tasks inside one another", details.depth)?;
+        }
+        for (index, frame) in self.frames().iter().enumerate() {
+            let head = if index == 0 { "stack:" } else { "" };
+            write!(f, "\n  {head:<9}  {frame}")?;
+        }
+        write!(f, "\n  limits:    {}", limits::current())?;
+        write!(f, "\n  next:      {}", advice(self.end))
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
+        match &self.details {
+            Some(details) => self.fmt_details(details, f),
+            None => Ok(()),
+        }
+    }
+}
+
+struct How(ProcessEnd);
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ProcessEnd::Exited { code } => match exit::meaning(code) {
+                Some(meaning) => write!(f, "exited with code {code}, {meaning}"),
+                None => write!(f, "the task exited the process with code {code}"),
+            },
+            ProcessEnd::Signalled { signal, dumped } => {
+                write!(f, "killed by signal {signal}, {}", signal_name(signal))?;
+                if dumped { f.write_str(" (core dumped)") } else { Ok(()) }
+            }
+            ProcessEnd::Unknown => f.write_str("how is not known, its zygote died as well"),
+        }
+    }
+}
+
+/// The usual name and cause of a signal.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "SIGILL (illegal instruction)",
+        5 => "SIGTRAP (breakpoint)",
+        6 => "SIGABRT (abort)",
+        7 => "SIGBUS (memory that is not there)",
+        8 => "SIGFPE (arithmetic fault)",
+        9 => "SIGKILL (killed from outside, or out of memory)",
+        11 => "SIGSEGV (invalid memory access or stack overflow)",
+        14 => "SIGALRM (its stack could not be walked)",
+        15 => "SIGTERM (asked to end)",
+        24 => "SIGXCPU (processor time limit)",
+        31 => "SIGSYS (forbidden system call)",
+        _ => "see signal(7)",
+    }
+}
+
+/// What the kernel's `si_code` says of a signal: see sigaction(2).
+fn cause(signal: i32, code: i32) -> String {
+    match (signal, code) {
+        (_, code) if code <= 0 => "sent by a process, perhaps this one".to_owned(),
+        (11, 1) => "nothing is mapped".to_owned(),
+        (11, 2) => "the page does not allow it".to_owned(),
+        (11, 128) => "not an address the processor can form".to_owned(),
+        (7, 1) => "wrong alignment".to_owned(),
+        (7, 2) => "no memory behind the mapping".to_owned(),
+        (8, 1) => "integer division by zero".to_owned(),
+        (8, 2) => "integer overflow".to_owned(),
+        (4, _) => "not an instruction the processor knows".to_owned(),
+        (31, _) => "the system call filter".to_owned(),
+        (signal, code) => format!("signal {signal}, code {code}"),
+    }
+}
+
+fn advice(end: ProcessEnd) -> &'static str {
+    match end {
+        ProcessEnd::Signalled { signal: 9, .. } => {
+            "look for the out-of-memory killer in the kernel's log, or for whoever sent the signal"
+        }
+        ProcessEnd::Signalled { .. } => {
+            "run this input with GORUN_PROCESSES=0 under a debugger; the task runs in its thread there"
+        }
+        ProcessEnd::Exited { .. } => "return an error from the task instead of leaving the process",
+        ProcessEnd::Unknown => "look at what killed the zygote",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gorun_worker::wire::ids::Seat;
 
     #[test]
-    fn evidence_survives_the_slot() {
-        let worker = WorkerId { seat: Seat(119), generation: 70_000 };
-        for end in [
-            ProcessEnd::Exited { code: 255 },
-            ProcessEnd::Signalled { signal: 11, dumped: true },
-            ProcessEnd::Signalled { signal: 9, dumped: false },
-            ProcessEnd::Unknown,
-        ] {
-            let packed = pack(worker, 4_000_000, end, RangeProgress::default());
-            assert_eq!(unpack(packed, 2), Evidence { worker, pid: 4_000_000, end, attempt: 2 });
-        }
+    fn without_details_one_line_is_told() {
+        let evidence = Evidence {
+            worker: WorkerId { seat: Seat(3), generation: 2 },
+            pid: 77,
+            end: ProcessEnd::Exited { code: 4 },
+            attempt: 1,
+            details: None,
+        };
+        assert_eq!(evidence.to_string(), evidence.summary());
+        assert!(evidence.summary().ends_with("the task exited the process with code 4"));
     }
 }

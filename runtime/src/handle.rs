@@ -3,7 +3,7 @@
 use crate::book::Outcome;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, ResultRefusal, TaskError};
-use crate::evidence;
+use crate::obituary;
 use crate::runtime::{PartsRef, Runtime};
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
@@ -219,7 +219,7 @@ pub(crate) fn panicked(report: PanicReport) -> TaskError {
 #[cold]
 pub(crate) fn bare_error(status: Status, attempt: u8, payload: [u64; 4], limit: u64) -> TaskError {
     match status {
-        Status::Lost => TaskError::WorkerLost { evidence: Box::new(evidence::unpack(payload, attempt)) },
+        Status::Lost => TaskError::WorkerLost { evidence: Box::new(obituary::unpack(payload, attempt)) },
         Status::Cancelled => TaskError::Cancelled,
         Status::TimedOut => TaskError::TimedOut { after: Duration::from_nanos(payload[2]) },
         Status::Closed => TaskError::Closed,

@@ -1,5 +1,6 @@
 //! The host side of gorun: tasks and handles, dispatch, seats and their supervision.
 
+mod archive;
 pub mod block;
 mod book;
 pub mod config;
@@ -11,6 +12,7 @@ mod go;
 pub mod handle;
 mod home;
 pub mod map;
+mod obituary;
 pub mod observe;
 mod orphan;
 mod patrol;
@@ -20,12 +22,14 @@ mod results;
 pub mod runtime;
 mod select;
 pub mod stats;
-pub mod tally;
-mod task;
+mod symbols;
+mod tally;
+pub mod task;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use config::{Config, Placement};
-pub use error::{BuildError, Evidence, Rejection, ResultRefusal, TaskError};
+pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
+pub use evidence::Evidence;
 pub use go::{go_all, go_any, go_map, go_parallel, go_race};
 pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};

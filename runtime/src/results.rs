@@ -2,8 +2,8 @@
 
 use crate::book::RangeOutcome;
 use crate::error::{Place, TaskError};
-use crate::evidence;
 use crate::handle::{bare_error, panicked};
+use crate::obituary;
 use gorun_shm::blocks::OwnedBlock;
 use gorun_worker::codec::{self, Portable};
 use gorun_worker::run::{ITEM_FINISHED, ITEM_PANICKED, LastItem};
@@ -86,7 +86,7 @@ impl RangeReader {
         if self.outcome.status == Status::Lost && self.outcome.interrupted > 0 {
             self.outcome.interrupted = 0;
             self.done += 1;
-            let evidence = Box::new(evidence::unpack(self.outcome.payload, 1));
+            let evidence = Box::new(obituary::unpack(self.outcome.payload, 1));
             return Some(Err(TaskError::WorkerLost { evidence }));
         }
         None

@@ -359,6 +359,14 @@ impl Slot {
         }
     }
 
+    /// Code id of the task's function and bytes of its input. Meaningful while it is Running: what its runner may have
+    /// written of an outcome changes the bytes, not the function.
+    #[inline]
+    pub fn task(&self) -> (u64, u32) {
+        let meta = self.meta.load(Ordering::Relaxed); // Relaxed: the caller's Acquire load of the word came before.
+        (self.function.load(Ordering::Relaxed), (meta >> 32) as u32) // Relaxed: as above.
+    }
+
     /// The marks of the task in it. Meaningful after [`Slot::word`] said Ready, and then until somebody claims it.
     #[inline]
     pub fn marks(&self) -> u8 {

@@ -72,6 +72,44 @@ fn code_id_in_library(address: usize, workers_libraries: &[String]) -> Result<Co
     }
 }
 
+impl CodeId {
+    /// An id as it stands in shared memory, where 0 means none.
+    #[must_use]
+    pub fn known(id: u64) -> Option<Self> {
+        (id != 0).then_some(Self(id))
+    }
+
+    /// The module it lies in: 0 is the program image, then the libraries that workers have loaded.
+    #[must_use]
+    pub fn module(self) -> usize {
+        (self.0 >> OFFSET_BITS) as usize
+    }
+
+    /// Where in its module it lies.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.0 & ((1 << OFFSET_BITS) - 1)
+    }
+}
+
+fn modules() -> &'static [Module] {
+    static MODULES: OnceLock<Vec<Module>> = OnceLock::new();
+    // Workers load nothing after the fork that others could name, so the table is made once.
+    MODULES.get_or_init(loaded_modules)
+}
+
+/// Makes the tables that [`id_of`] reads, where memory may be allocated.
+pub(crate) fn prepare() {
+    let _ = (image(), modules());
+}
+
+/// The id of any code address of this process, such as a return address; none if it lies in no module that was
+/// loaded when [`prepare`] was called. Async-signal-safe after that.
+pub(crate) fn id_of(address: usize) -> Option<CodeId> {
+    let number = modules().iter().position(|module| module.code.contains(&address))?;
+    Some(CodeId((number as u64) << OFFSET_BITS | (address - modules()[number].bias) as u64))
+}
+
 /// Where the function with this id lies in this process; none if the id names no executable byte.
 #[inline]
 #[must_use]
@@ -87,10 +125,7 @@ pub fn address(id: CodeId) -> Option<usize> {
 
 #[cold]
 fn address_in_library(number: u64, offset: usize) -> Option<usize> {
-    static LIBRARIES: OnceLock<Vec<Module>> = OnceLock::new();
-    // Workers load nothing after the fork that others could name, so the table is made once.
-    let modules = LIBRARIES.get_or_init(loaded_modules);
-    let module = modules.get(usize::try_from(number).ok()?)?;
+    let module = modules().get(usize::try_from(number).ok()?)?;
     let address = module.bias.wrapping_add(offset);
     module.code.contains(&address).then_some(address)
 }

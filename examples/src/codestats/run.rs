@@ -93,10 +93,11 @@ fn started(workers: Option<NonZeroUsize>) -> Result<Runtime, CodestatsError> {
 fn verdict(outcome: Result<FileOutcome, TaskError>) -> Verdict {
     match outcome {
         Ok(outcome) => Verdict::Done(outcome),
-        Err(error) => Verdict::Lost {
-            reason: error.to_string(),
-            worker_died: matches!(error, TaskError::WorkerLost { .. }),
-        },
+        // One line a file: the whole screen of evidence would bury the report.
+        Err(TaskError::WorkerLost { evidence }) => {
+            Verdict::Lost { reason: evidence.summary(), worker_died: true }
+        }
+        Err(error) => Verdict::Lost { reason: error.to_string(), worker_died: false },
     }
 }
 

@@ -10,18 +10,21 @@ mod reactor;
 mod roster;
 mod watch;
 
+use crate::archive::{self, Details};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
-use crate::evidence;
+use crate::obituary;
 use gorun_shm::OwnerId;
+use gorun_shm::slots::State;
 use gorun_shm::sync::{AtomicBool, Ordering};
+use gorun_worker::function::CodeId;
 use gorun_worker::os::death_word::Sign;
 use gorun_worker::os::poll::WakeUp;
 use gorun_worker::os::{death_word, fork, identity, lease, pidfd};
 use gorun_worker::wire::commons::Commons;
 use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, WorkerRecord};
-use gorun_worker::wire::ids::WorkerId;
+use gorun_worker::wire::ids::{LaneId, WorkerId};
 use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
 use link::Link;
 use roster::{Action, Roster};
@@ -349,15 +352,16 @@ impl Pool {
             // A planned stop: what ran is closed with the runtime, not lost.
             self.dispatcher.close_running(owner);
         }
+        self.file(state, record, worker, pid);
         let duty = &self.commons.workers[usize::from(record)].duty;
         if duty.depth() >= DEPTH_MAX {
-            let payload = evidence::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));
+            let payload = obituary::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));
             self.dispatcher.end_all_lost(owner, payload);
             crate::orphan::end_all_lost(&self.commons, owner, payload);
         }
         for depth in 0..=duty.depth().min(DEPTH_MAX - 1) {
             let intent = duty.intent(depth);
-            let payload = evidence::pack(worker, pid, end, duty.progress(depth));
+            let payload = obituary::pack(worker, pid, end, duty.progress(depth));
             self.end_lost(intent.lane, |tail| intent.position_near(tail), owner, payload);
         }
         // After the above: what a deadline took from it in this instant is nobody's loss.
@@ -367,6 +371,30 @@ impl Pool {
         crate::orphan::keep_results(&self.commons, owner);
         let recovered = self.commons.blocks.recover(owner);
         tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
+    }
+
+    /// Keeps what is known of the death, if a task is lost with it.
+    fn file(&self, state: &PoolState, record: u16, worker: WorkerId, pid: i32) {
+        let dead = &self.commons.workers[usize::from(record)];
+        let running = |depth: usize| {
+            let intent = dead.duty.intent(depth);
+            let lane = LaneId(intent.lane);
+            let ring = self.commons.has_lane(lane).then(|| self.commons.lane(lane))?;
+            let (slot, lap) = ring.slot(intent.position_near(ring.published()));
+            let word = slot.word();
+            let runs = word.lap() == lap && word.state() == State::Running;
+            (runs && word.owner().worker_index() == Some(record)).then(|| slot.task())
+        };
+        let depths = 0..=dead.duty.depth().min(DEPTH_MAX - 1);
+        let Some((function, input_bytes)) = depths.rev().find_map(running) else { return };
+        let details = Details {
+            last_words: dead.black_box.read(),
+            function: CodeId::known(function),
+            input_bytes,
+            depth: dead.duty.depth(),
+            libraries: state.libraries.as_deref().unwrap_or_default().into(),
+        };
+        archive::file(worker, pid, details);
     }
 
     fn end_lost(&self, lane: u16, near: impl Fn(u64) -> u64, dead: OwnerId, payload: [u64; 4]) {

@@ -1,5 +1,6 @@
 //! Records in the segment: what host and workers tell each other beside tasks.
 
+use super::black_box::BlackBox;
 use gorun_macros::Shared;
 use gorun_shm::counters::Counter;
 use gorun_shm::doorbell::Doorbell;
@@ -40,6 +41,8 @@ pub struct WorkerRecord {
     tenant: AtomicU64,
     /// The bytes of the robust mutex that the worker's thread holds for life: see `os::death_word`.
     pub death_word: DeathWord,
+    /// What it said of its own end.
+    pub black_box: BlackBox,
     /// What the worker is doing.
     pub duty: DutyLine,
 }
@@ -133,6 +136,7 @@ impl WorkerRecord {
     /// Gives the record its first words before the worker is forked, and a birth that no earlier one had. Only
     /// after the last worker's death was confirmed.
     pub fn prepare(&self, seat: u32, cpu: Option<u32>) {
+        self.black_box.clear();
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
         self.command.store(0, Ordering::Relaxed);
         self.duty.depth.store(0, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 //!
 //! A change here changes [`map::LAYOUT_VERSION`].
 
+pub mod black_box;
 pub mod commons;
 pub mod control;
 pub mod ids;

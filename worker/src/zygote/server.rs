@@ -7,7 +7,7 @@
 use super::protocol::{self, Birth, News, Order, Received};
 use crate::duty::{Duty, Kind};
 use crate::os::children::{self, Deaths};
-use crate::os::{allocator, death_word, fork, identity, lease, pidfd, pin, signals};
+use crate::os::{allocator, death_word, fork, identity, last_words, lease, pidfd, pin, signals};
 use crate::wire::commons::Commons;
 use crate::wire::map::Map;
 use crate::{context, exit, function};
@@ -37,6 +37,7 @@ pub fn serve(token: u128) -> i32 {
     // Once, for all workers: they inherit it.
     signals::reset_all();
     allocator::keep_freed_pages();
+    last_words::prepare();
     let Ok(socket) = identity::take_stdin() else { return exit::BAD_MARK };
     let Ok(Some(Received { message, descriptors })) = protocol::receive::<Order>(&socket, true) else {
         return exit::BAD_MARK;
@@ -169,6 +170,8 @@ impl Server {
         if !worker.move_in(birth, identity::pid()) {
             return exit::RECORD_TAKEN;
         }
+        let commons: &'static Arc<Commons> = Box::leak(Box::new(Arc::clone(&self.commons)));
+        last_words::write_to(&commons.workers[usize::from(record)].black_box);
         match death_word::hold(&worker.death_word) {
             Ok(()) => {}
             // The C library keeps its words elsewhere: the pidfd tells of the death, a little later.
