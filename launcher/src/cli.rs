@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program with gorun settings, and summarise its runtimes when it has ended
     #[command(after_help = exit::HELP)]
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
 }

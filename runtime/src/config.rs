@@ -45,6 +45,10 @@ pub(crate) struct Wishes {
     pub(crate) processes: Option<bool>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_tasks_per_worker: Option<u64>,
+    pub(crate) max_worker_age: Option<Duration>,
+    pub(crate) memory_soft: Option<u64>,
+    pub(crate) memory_max: Option<u64>,
 }
 
 /// A runtime's settings, all of them valid.
@@ -74,6 +78,16 @@ pub struct Config {
     pub deadline: Option<Duration>,
     /// How long a task may run, if it says nothing else; 1 us to 1 year. Default none. `GORUN_TIMEOUT_MS`.
     pub timeout: Option<Duration>,
+    /// Tasks after which a worker makes room for a fresh one, 1.. . Default none. `GORUN_MAX_TASKS_PER_WORKER`.
+    pub max_tasks_per_worker: Option<u64>,
+    /// Age at which a worker makes room for a fresh one, 1 ms to 1 year. Default none. `GORUN_MAX_WORKER_AGE_MS`.
+    pub max_worker_age: Option<Duration>,
+    /// Resident bytes above which a worker makes room for a fresh one after its task, 1 MiB.. . Default none.
+    /// `GORUN_MEMORY_SOFT`.
+    pub memory_soft: Option<u64>,
+    /// Resident bytes above which a worker is killed in its task, which ends as out of memory, 1 MiB.. . Looked at every
+    /// 10 ms. Default none. `GORUN_MEMORY_MAX`.
+    pub memory_max: Option<u64>,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -82,6 +96,8 @@ const WORKERS: RangeInclusive<usize> = 1..=Shape::SEATS_MAX as usize;
 const SPARES: RangeInclusive<usize> = 0..=8;
 const QUEUE_SLOTS: RangeInclusive<u64> = 64..=65_536;
 const MESSAGE_BYTES: RangeInclusive<u64> = 4096..=1 << 30;
+const TASKS: RangeInclusive<u64> = 1..=u64::MAX;
+const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
 const SPIN_MAX: Duration = Duration::from_millis(1);
 const SPIN_DEFAULT: Duration = Duration::from_micros(8);
 
@@ -116,6 +132,15 @@ impl Config {
         };
         let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
         let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
+        let max_tasks = wishes.max_tasks_per_worker.or(read.parse("GORUN_MAX_TASKS_PER_WORKER", "1..")?);
+        let max_tasks = max_tasks.map(|tasks| in_range("max_tasks_per_worker", tasks, &TASKS)).transpose()?;
+        let max_age = limit("max_worker_age", wishes.max_worker_age, "GORUN_MAX_WORKER_AGE_MS")?;
+        let memory = |key, wish: Option<u64>, variable| -> Result<Option<u64>, BuildError> {
+            let bytes = wish.or(read.parse(variable, "1048576..")?);
+            bytes.map(|bytes| in_range(key, bytes, &MEMORY)).transpose()
+        };
+        let memory_soft = memory("memory_soft", wishes.memory_soft, "GORUN_MEMORY_SOFT")?;
+        let memory_max = memory("memory_max", wishes.memory_max, "GORUN_MEMORY_MAX")?;
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         Ok(Self {
@@ -128,6 +153,10 @@ impl Config {
             processes: processes.unwrap_or(true),
             deadline,
             timeout,
+            max_tasks_per_worker: max_tasks,
+            max_worker_age: max_age,
+            memory_soft,
+            memory_max,
             cpus,
         })
     }

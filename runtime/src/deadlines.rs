@@ -259,6 +259,15 @@ impl Dispatcher {
         taken
     }
 
+    /// [`Dispatcher::condemn`] for the task that a worker notes it is inside of, if that is still so.
+    pub(crate) fn condemn_run_by(&self, record: u16, intent: Intent, status: Status, allowed: u64) -> bool {
+        let position = intent.position_near(self.published(intent.lane));
+        let owner = self.slot(intent.lane, position).0.word().owner();
+        owner.worker_index() == Some(record)
+            && self.is_open(intent.lane, position)
+            && self.condemn(intent.lane, position, status, allowed)
+    }
+
     /// Workers that were condemned since this was last asked.
     pub(crate) fn to_be_killed(&self) -> Vec<u16> {
         let mut condemned = self.deadlines.condemned();

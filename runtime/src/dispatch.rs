@@ -316,6 +316,11 @@ impl Dispatcher {
         self.with_book(lane, |book, _| book.is_open(position))
     }
 
+    /// How many tasks were ever published in the lane.
+    pub(crate) fn published(&self, lane: u16) -> u64 {
+        self.ring(lane).published()
+    }
+
     /// A task's slot and the lap it is in.
     pub(crate) fn slot(&self, lane: u16, position: u64) -> (&Slot, u32) {
         self.ring(lane).slot(position)

@@ -31,6 +31,14 @@ pub enum TaskError {
         /// The time it had.
         after: Duration,
     },
+    /// Its worker grew over the runtime's `memory_max` while it ran, and was killed.
+    #[error(
+        "task was killed: its worker's memory grew over {limit} bytes; raise `memory_max`, or work on less at once"
+    )]
+    OutOfMemory {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// It was cancelled: before it started, or killed while it ran.
     #[error("task was cancelled")]
     Cancelled,

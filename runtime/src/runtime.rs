@@ -285,6 +285,33 @@ impl Builder {
         self
     }
 
+    /// Tasks after which a worker makes room for a fresh one, 1.. .
+    pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.wishes.max_tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// Age at which a worker makes room for a fresh one, 1 us to 1 year.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.wishes.max_worker_age = Some(age);
+        self
+    }
+
+    /// Resident bytes above which a worker makes room for a fresh one once its task has ended, 1 MiB.. .
+    pub fn memory_soft(mut self, bytes: u64) -> Self {
+        self.wishes.memory_soft = Some(bytes);
+        self
+    }
+
+    /// Resident bytes above which a worker is killed while it runs a task, which ends as [`TaskError::OutOfMemory`],
+    /// 1 MiB.. . Shared memory counts where the worker has touched it.
+    ///
+    /// [`TaskError::OutOfMemory`]: crate::TaskError::OutOfMemory
+    pub fn memory_max(mut self, bytes: u64) -> Self {
+        self.wishes.memory_max = Some(bytes);
+        self
+    }
+
     /// False runs tasks on threads of this process: no isolation.
     pub fn processes(mut self, processes: bool) -> Self {
         self.wishes.processes = Some(processes);
@@ -306,6 +333,8 @@ impl Builder {
 
 /// Slots of a worker's nested lane: a task that starts more at once waits for some of them.
 const NESTED_SLOTS: u32 = 256;
+/// Pause between two looks of a worker at its own memory: a look costs two microseconds.
+const MEMORY_LOOK: Duration = Duration::from_millis(5);
 /// Run time of a task that is worth taking from another lane: a few cache lines and their misses.
 const STEAL_WORTH_NS: u64 = 1_000;
 /// Words of a worker's notice ring. When it is full, the host looks at every awaited task instead.
@@ -320,6 +349,12 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     // Relaxed, all of these: the workers are forked later.
     let spin = rate.ticks(u64::try_from(config.spin.as_nanos()).unwrap_or(0));
     host.spin_ticks.store(spin, Ordering::Relaxed);
+    let ticks_of = |time: Duration| rate.ticks(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).max(1);
+    let terms = &host.tenure;
+    terms.tasks.store(config.max_tasks_per_worker.unwrap_or(0), Ordering::Relaxed);
+    terms.age_ticks.store(config.max_worker_age.map_or(0, ticks_of), Ordering::Relaxed);
+    terms.memory_bytes.store(config.memory_soft.unwrap_or(0), Ordering::Relaxed);
+    terms.look_ticks.store(ticks_of(MEMORY_LOOK), Ordering::Relaxed);
     host.steal_ticks.store(rate.ticks(STEAL_WORTH_NS), Ordering::Relaxed);
     host.pid.store(std::process::id(), Ordering::Relaxed);
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);

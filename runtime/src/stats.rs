@@ -30,6 +30,8 @@ pub struct Stats {
     pub failed: u64,
     /// Zygotes that had to be replaced.
     pub zygote_restarts: u64,
+    /// Workers that made room for fresh ones: enough tasks, old enough, too large.
+    pub recycled: u64,
     /// True if tasks ran on threads because no process could be had.
     pub degraded: bool,
     /// One entry per seat, in order.
@@ -98,6 +100,7 @@ impl Stats {
             timed_out: sum(|ledger| ledger.timed_out.get()),
             failed: sum(|ledger| ledger.failed.get()),
             zygote_restarts: host.zygote_restarts.get(),
+            recycled: host.tenure.left.get(),
             degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.
             seats,
         }

@@ -9,12 +9,15 @@ use crate::exit;
 use crate::find::Finder;
 use crate::function;
 use crate::os::fork;
+use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
 use crate::wire::control::{Command, Intent, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
 use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, Status};
 use crate::{message, parcel};
 use gorun_shm::OwnerId;
+use gorun_shm::doorbell::Armed;
+use gorun_shm::os::ticks::Rate;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spmc::Lane;
 use gorun_shm::ring::spsc::{self, RingHeader};
@@ -57,6 +60,7 @@ pub struct Duty {
     kind: Kind,
     seat: Cell<Option<u16>>,
     depth: Cell<usize>,
+    tenure: Tenure,
     /// How many tasks that may be killed the worker is inside of.
     mortal: Cell<u32>,
     finder: Finder,
@@ -87,6 +91,10 @@ impl Duty {
         let finder = Finder::new(commons.nested_lane(record));
         let (seat, depth, mortal, published, last_end, task_ticks) = Default::default();
         let cheap_steals = Cell::new(0);
+        let tenure = match kind {
+            Kind::Process => Tenure::begin(&commons.host.tenure),
+            Kind::Thread => Tenure::endless(),
+        };
         let notices = commons.notices(record).and_then(|memory| spsc::Producer::attach(memory).ok());
         let notices = RefCell::new(notices);
         Some(Self {
@@ -96,6 +104,7 @@ impl Duty {
             kind,
             seat,
             depth,
+            tenure,
             mortal,
             finder,
             notices,
@@ -132,7 +141,7 @@ impl Duty {
         let _bound = context::bind(Rc::clone(&self));
         self.record().duty.begin();
         let spin = self.commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the fork.
-        while self.record().command() == Command::Work {
+        while self.record().command() == Command::Work && !self.tenure.is_over() {
             if self.take_seat(on_seat).is_none() {
                 self.park_without_seat();
             } else if self.cheap_steals.get() >= CHEAP_STEALS_MAX {
@@ -140,6 +149,10 @@ impl Duty {
             } else if !self.run_one() && !self.spin(spin) {
                 self.park();
             }
+        }
+        if self.tenure.is_over() {
+            self.commons.host.tenure.left.add_shared(1);
+            self.record().leave();
         }
     }
 
@@ -218,6 +231,9 @@ impl Duty {
         }
         self.enter(depth);
         self.last_end.set(end);
+        if depth == 0 {
+            self.tenure.count(items, end);
+        }
         spent
     }
 
@@ -317,7 +333,14 @@ impl Duty {
             return self.record().bell.disarm();
         }
         self.with_seat(|seat| seat.parks.add(1));
-        self.record().bell.wait_until(armed, look_again);
+        self.sleep(armed, look_again);
+    }
+
+    /// Sleeps until the bell rings, `limit` passes, or the worker is old enough to leave.
+    fn sleep(&self, armed: Armed, limit: Option<Duration>) {
+        let age = self.tenure.ticks_left(ticks::now()).map(|left| Rate::measured().duration(left));
+        self.record().bell.wait_until(armed, limit.into_iter().chain(age).min());
+        self.tenure.look_at_age(ticks::now());
     }
 
     /// What there is to steal is not worth it: leaves it to its own worker, for a while. A long task may come, with

@@ -16,5 +16,6 @@ pub mod parcel;
 pub mod range;
 mod reader;
 pub mod run;
+mod tenure;
 pub mod wire;
 pub mod zygote;

@@ -11,6 +11,8 @@ const SPARES: Limit = Limit::whole(0, 8);
 const QUEUE_SLOTS: Limit = Limit::powers_of_two(64, 65_536);
 const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 30);
 const SPIN_US: Limit = Limit::whole(0, 1000);
+const TASKS: Limit = Limit::whole(1, u64::MAX - 1);
+const MEMORY: Limit = Limit::whole(1 << 20, 1 << 50);
 const LIMIT_MS: Limit = Limit::whole(1, 365 * 24 * 3600 * 1000);
 
 #[derive(Debug, Default, clap::Args)]
@@ -48,6 +50,22 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "N", value_parser = limit_ms)]
     timeout_ms: Option<u64>,
 
+    /// Tasks after which a worker makes room for a fresh one [GORUN_MAX_TASKS_PER_WORKER]
+    #[arg(long, value_name = "N", value_parser = tasks)]
+    max_tasks_per_worker: Option<u64>,
+
+    /// Milliseconds after which a worker makes room for a fresh one [GORUN_MAX_WORKER_AGE_MS]
+    #[arg(long, value_name = "N", value_parser = limit_ms)]
+    max_worker_age_ms: Option<u64>,
+
+    /// Memory above which a worker makes room after its task; K, M, G may follow [GORUN_MEMORY_SOFT]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    memory_soft: Option<u64>,
+
+    /// Memory above which a worker is killed in its task; K, M, G may follow [GORUN_MEMORY_MAX]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    memory_max: Option<u64>,
+
     /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
     #[arg(long)]
     threads: bool,
@@ -82,6 +100,10 @@ impl RuntimeFlags {
             ("GORUN_SPIN_US", self.spin_us),
             ("GORUN_DEADLINE_MS", self.deadline_ms),
             ("GORUN_TIMEOUT_MS", self.timeout_ms),
+            ("GORUN_MAX_TASKS_PER_WORKER", self.max_tasks_per_worker),
+            ("GORUN_MAX_WORKER_AGE_MS", self.max_worker_age_ms),
+            ("GORUN_MEMORY_SOFT", self.memory_soft),
+            ("GORUN_MEMORY_MAX", self.memory_max),
             ("GORUN_PROCESSES", self.threads.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
@@ -110,6 +132,14 @@ fn spin_us(text: &str) -> Result<u64, NotAllowed> {
     SPIN_US.parse(text)
 }
 
+fn tasks(text: &str) -> Result<u64, NotAllowed> {
+    TASKS.parse(text)
+}
+
+fn memory(text: &str) -> Result<u64, NotAllowed> {
+    MEMORY.parse_bytes(text)
+}
+
 fn limit_ms(text: &str) -> Result<u64, NotAllowed> {
     LIMIT_MS.parse(text)
 }
@@ -135,6 +165,10 @@ mod tests {
             spin_us: Some(5),
             deadline_ms: Some(70),
             timeout_ms: Some(60),
+            max_tasks_per_worker: Some(9),
+            max_worker_age_ms: Some(80),
+            memory_soft: Some(1 << 20),
+            memory_max: Some(1 << 21),
             threads: true,
         };
         let expected = [
@@ -145,6 +179,10 @@ mod tests {
             ("GORUN_SPIN_US", "5"),
             ("GORUN_DEADLINE_MS", "70"),
             ("GORUN_TIMEOUT_MS", "60"),
+            ("GORUN_MAX_TASKS_PER_WORKER", "9"),
+            ("GORUN_MAX_WORKER_AGE_MS", "80"),
+            ("GORUN_MEMORY_SOFT", "1048576"),
+            ("GORUN_MEMORY_MAX", "2097152"),
             ("GORUN_PROCESSES", "0"),
             ("GORUN_PLACEMENT", "none"),
         ];
@@ -179,5 +217,7 @@ mod tests {
         assert_eq!(allowed_by_runtime(builder().spin(spin)), "0..=1ms");
         let limit = std::time::Duration::from_millis(LIMIT_MS.range.end() + 1);
         assert_eq!(allowed_by_runtime(builder().deadline(limit)), "1µs..=31536000s");
+        let over = builder().memory_max(MEMORY.range.end() + 1);
+        assert_eq!(allowed_by_runtime(over), MEMORY.to_string());
     }
 }

@@ -21,10 +21,11 @@ use gorun_shm::sync::{AtomicBool, Ordering};
 use gorun_worker::function::CodeId;
 use gorun_worker::os::death_word::Sign;
 use gorun_worker::os::poll::WakeUp;
-use gorun_worker::os::{death_word, fork, identity, lease, pidfd};
+use gorun_worker::os::{death_word, fork, identity, lease, memory, pidfd};
 use gorun_worker::wire::commons::Commons;
 use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, WorkerRecord};
 use gorun_worker::wire::ids::{LaneId, WorkerId};
+use gorun_worker::wire::status::Status;
 use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
 use link::Link;
 use roster::{Action, Roster};
@@ -268,13 +269,31 @@ impl Pool {
         }
     }
 
+    /// Kills workers that are inside of tasks and have grown over the limit; those tasks end as out of memory.
+    fn check_memory(&self, limit: u64) {
+        let processes = self.lock().roster.processes();
+        for (record, pid) in processes {
+            let duty = &self.commons.workers[usize::from(record)].duty;
+            if duty.depth() == 0 || memory::resident_of(pid) <= limit {
+                continue;
+            }
+            for depth in 0..duty.depth().min(DEPTH_MAX) {
+                let intent = duty.intent(depth);
+                if intent.lane < self.dispatcher.lane_count() {
+                    self.dispatcher.condemn_run_by(record, intent, Status::OutOfMemory, limit);
+                }
+            }
+            self.kill_worker(record);
+        }
+    }
+
     /// Carries out what the roster decided. `state` is locked, so there is one recoverer at a time.
     fn carry_out(&self, state: &mut PoolState, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Fork { record, seat } => self.ask_for_worker(state, record, seat),
                 Action::Assign { record, seat } => self.seat_spare(state, record, seat),
-                Action::Vacate { seat } => self.vacate(state, seat),
+                Action::Vacate { record, seat } => self.vacate(state, record, seat),
                 Action::Abandon { seat } => self.abandon(seat),
                 Action::Bury { record, worker, pid, end } => self.bury(state, record, worker, (pid, end)),
                 Action::Degrade { seat } => self.degrade(state, seat),
@@ -325,14 +344,16 @@ impl Pool {
         });
     }
 
-    fn vacate(&self, state: &PoolState, seat: u16) {
+    fn vacate(&self, state: &PoolState, worker: u16, seat: u16) {
         self.dispatcher.home.set_worker(seat, None);
         if state.roster.is_closed() {
             // A planned stop is no death, and observers want to know who sat here at the end.
             return;
         }
         let record = &self.commons.seats[usize::from(seat)];
-        record.deaths.add(1);
+        if !self.commons.workers[usize::from(worker)].has_left() {
+            record.deaths.add(1);
+        }
         record.assign(Assignment::default());
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum Action {
     /// Put the spare of the record into the seat.
     Assign { record: u16, seat: u16 },
     /// The seat has no worker now.
-    Vacate { seat: u16 },
+    Vacate { record: u16, seat: u16 },
     /// The seat will have none, but others can serve its lane.
     Abandon { seat: u16 },
     /// The process is gone: end what it was running, reclaim what it held.
@@ -196,7 +196,7 @@ impl Roster {
         self.set(record, Life::Dying { pid, worker, mother });
         if let Some(seat) = seat {
             self.seats[usize::from(seat)].record = None;
-            actions.push(Action::Vacate { seat });
+            actions.push(Action::Vacate { record, seat });
             if !self.closed && self.seats[usize::from(seat)].failed_starts < FAILED_STARTS_MAX {
                 self.fill(seat, &mut actions);
             }
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(
             actions,
             [
-                Action::Vacate { seat: 1 },
+                Action::Vacate { record: 1, seat: 1 },
                 Action::Assign { record: 2, seat: 1 },
                 Action::Fork { record: 3, seat: None }
             ]
@@ -468,6 +468,6 @@ mod tests {
     fn a_closed_roster_fills_nothing() {
         let mut roster = open(2, 1);
         roster.close();
-        assert_eq!(roster.dying(0), [Action::Vacate { seat: 0 }]);
+        assert_eq!(roster.dying(0), [Action::Vacate { record: 0, seat: 0 }]);
     }
 }

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod last_words;
 pub mod lease;
 pub mod limits;
+pub mod memory;
 pub mod modules;
 pub mod pidfd;
 pub mod pin;

@@ -41,6 +41,8 @@ pub struct WorkerRecord {
     tenant: AtomicU64,
     /// The bytes of the robust mutex that the worker's thread holds for life: see `os::death_word`.
     pub death_word: DeathWord,
+    /// 1 once the worker has decided to leave by itself.
+    leaving: AtomicU32,
     /// What it said of its own end.
     pub black_box: BlackBox,
     /// What the worker is doing.
@@ -139,6 +141,7 @@ impl WorkerRecord {
         self.black_box.clear();
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
         self.command.store(0, Ordering::Relaxed);
+        self.leaving.store(0, Ordering::Relaxed); // Relaxed: as above.
         self.duty.depth.store(0, Ordering::Relaxed);
         self.duty.stage.store(0, Ordering::Relaxed);
         for started in &self.duty.started {
@@ -201,6 +204,17 @@ impl WorkerRecord {
         let seat = self.seat.load(Ordering::Acquire);
         let cpu = self.cpu.load(Ordering::Relaxed).checked_sub(1); // Relaxed: ordered by the load above.
         u16::try_from(seat).ok().map(|seat| (seat, cpu))
+    }
+
+    /// The worker says that it leaves by itself: its end is no death.
+    pub fn leave(&self) {
+        self.leaving.store(1, Ordering::Release); // Release: pairs with `has_left`.
+    }
+
+    /// True if the worker left by itself.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) != 0 // Acquire: pairs with `leave`.
     }
 
     /// Tells the worker to leave; the caller rings the bell.
@@ -372,6 +386,22 @@ impl SeatRecord {
     }
 }
 
+/// When a worker makes room for a fresh one; 0 is never. Written by the host before the first worker.
+#[repr(C)]
+#[derive(Debug, Default, Shared)]
+pub struct TenureTerms {
+    /// Tasks after which it leaves.
+    pub tasks: AtomicU64,
+    /// Age in ticks at which it leaves.
+    pub age_ticks: AtomicU64,
+    /// Resident bytes above which it leaves.
+    pub memory_bytes: AtomicU64,
+    /// Pause between two looks at the memory, in ticks.
+    pub look_ticks: AtomicU64,
+    /// How many have left so. Added to by workers.
+    pub left: Counter,
+}
+
 /// The host's own books. Written by the host, read by anybody.
 #[repr(C, align(128))]
 #[derive(Debug, Shared)]
@@ -384,6 +414,8 @@ pub struct HostRecord {
     pub spin_ticks: AtomicU64,
     /// Run time of a task below which taking it from another lane costs more than it saves, in ticks. As above.
     pub steal_ticks: AtomicU64,
+    /// When workers make room for fresh ones.
+    pub tenure: TenureTerms,
     /// Notices that found their ring full: the host then looks at every awaited task.
     pub notices_dropped: Counter,
     /// Ticks when the runtime started.

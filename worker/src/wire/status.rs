@@ -28,6 +28,8 @@ pub enum Status {
     ResultUnencodable = 10,
     /// Its time was over; payload word 2 holds how much it had, in nanoseconds.
     TimedOut = 11,
+    /// Its worker grew over the limit; payload word 2 holds the limit in bytes.
+    OutOfMemory = 12,
 }
 
 impl Status {
@@ -37,7 +39,7 @@ impl Status {
     /// The status with this number, if there is one: the byte comes from another process.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Status; 12] = [
+        const ALL: [Status; 13] = [
             Status::Finished,
             Status::Panicked,
             Status::InputUndecodable,
@@ -50,6 +52,7 @@ impl Status {
             Status::RangePartial,
             Status::ResultUnencodable,
             Status::TimedOut,
+            Status::OutOfMemory,
         ];
         ALL.get(usize::from(byte)).copied()
     }
