@@ -14,7 +14,7 @@ pub use gorun_runtime::observe;
 pub use gorun_runtime::{
     Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
     ResultRefusal, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError,
-    TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
+    TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -23,6 +23,6 @@ pub use gorun_worker::codec::Portable;
 pub mod prelude {
     pub use crate::{
         Block, Placement, Plain, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task, TaskError,
-        TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
+        TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
     };
 }

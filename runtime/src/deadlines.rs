@@ -306,7 +306,7 @@ impl Dispatcher {
     }
 
     /// Where a worker is inside of a task.
-    fn place_of(
+    pub(crate) fn place_of(
         &self,
         lane: u16,
         position: u64,

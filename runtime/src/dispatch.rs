@@ -18,7 +18,7 @@ use gorun_shm::sync::{AtomicBool, Ordering, fence, spin_hint};
 use gorun_worker::context;
 use gorun_worker::os::fork;
 use gorun_worker::wire::commons::Commons;
-use gorun_worker::wire::control::RangeProgress;
+use gorun_worker::wire::control::{Intent, RangeProgress};
 use gorun_worker::wire::ids::LaneId;
 use gorun_worker::wire::status::Status;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -267,7 +267,25 @@ impl Dispatcher {
         if self.is_foreign() {
             return false;
         }
-        self.end_unstarted(ticket.lane, ticket.position, Status::Cancelled, 0)
+        let ended = self.end_unstarted(ticket.lane, ticket.position, Status::Cancelled, 0);
+        if !ended {
+            self.ask_to_stop(ticket);
+        }
+        ended
+    }
+
+    /// Lets a running task know that its result is not wanted.
+    #[cold]
+    fn ask_to_stop(&self, ticket: &Ticket) {
+        let (slot, lap) = self.slot(ticket.lane, ticket.position);
+        let word = slot.word();
+        let lane = self.lanes[usize::from(ticket.lane)].id.0;
+        if word.lap() == lap
+            && word.state() == State::Running
+            && let Some((worker, depth)) = self.place_of(lane, ticket.position, word.owner())
+        {
+            worker.ask_to_stop(depth, Intent { lane, position: ticket.position });
+        }
     }
 
     /// Ends the task whether it was started or not; false if it has ended already, or nobody can end it: it runs on a

@@ -121,7 +121,10 @@ impl<R: Portable> TaskHandle<R> {
 
     /// Cancels the task if no worker has started it; it then ends as [`TaskError::Cancelled`].
     ///
-    /// Returns false if it has started or ended: then it goes its way.
+    /// Returns false if it has started or ended. A task that runs is asked to stop: it sees that by [`is_cancelled`] if it
+    /// looks, and ends as it likes; [`TaskHandle::kill`] does not ask.
+    ///
+    /// [`is_cancelled`]: crate::is_cancelled
     pub fn cancel(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().cancel(ticket),

@@ -31,6 +31,7 @@ pub use config::{Config, Placement};
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::Evidence;
 pub use go::{go_all, go_any, go_map, go_parallel, go_race};
+pub use gorun_worker::context::is_cancelled;
 pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};
 pub use runtime::{Builder, Runtime};

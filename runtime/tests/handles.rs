@@ -246,3 +246,50 @@ fn a_finished_result_outlives_its_runtime() {
     assert_eq!(small.join(), Ok(5));
     assert_eq!(large.join(), Ok(vec![3; 100_000]));
 }
+
+#[test]
+fn a_running_task_that_looks_ends_when_it_is_cancelled() {
+    let _watchdog = Watchdog::start("a_running_task_that_looks_ends_when_it_is_cancelled");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    for _ in 0..20 {
+        let gate = Gate::new();
+        let task = runtime.task(gate.name(), |name: String| {
+            gate::pass(&name);
+            let mut looks = 0_u64;
+            while !gorun_runtime::is_cancelled() {
+                looks += 1;
+                std::hint::spin_loop();
+            }
+            looks > 0 || gorun_runtime::is_cancelled()
+        });
+        let _passed = gate.await_task();
+        assert!(!task.cancel(), "it runs");
+        assert_eq!(task.join(), Ok(true));
+        // The next task in the same place was not asked.
+        assert_eq!(runtime.go(gorun_runtime::is_cancelled).join(), Ok(false));
+    }
+    assert_eq!(runtime.stats().seats[0].deaths, 0);
+    assert!(!gorun_runtime::is_cancelled(), "nobody asks the host");
+}
+
+#[test]
+fn a_nested_task_is_asked_and_the_one_around_it_is_not() {
+    let _watchdog = Watchdog::start("a_nested_task_is_asked_and_the_one_around_it_is_not");
+    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let outer = runtime.go(|| {
+        let inner = gorun_runtime::go_parallel(|| {
+            while !gorun_runtime::is_cancelled() {
+                std::hint::spin_loop();
+            }
+            true
+        });
+        while !inner.is_finished() {
+            // Until the other worker has it, and then until it has seen that it was asked.
+            if inner.cancel() {
+                return (true, false);
+            }
+        }
+        (inner.join() == Ok(true), gorun_runtime::is_cancelled())
+    });
+    assert_eq!(outer.join(), Ok((true, false)));
+}

@@ -156,6 +156,13 @@ impl Duty {
         }
     }
 
+    /// True if the innermost task that runs here was asked to stop.
+    #[must_use]
+    pub fn is_asked_to_stop(&self) -> bool {
+        let depth = self.depth.get();
+        depth > 0 && self.record().is_asked_to_stop(depth - 1)
+    }
+
     /// Runs one task if there is one. What a waiting task does to help.
     pub fn run_one(&self) -> bool {
         let seat = self.seat.get();

@@ -43,10 +43,25 @@ pub struct WorkerRecord {
     pub death_word: DeathWord,
     /// 1 once the worker has decided to leave by itself.
     leaving: AtomicU32,
+    /// For each depth, the task there that was asked to stop, as an intent's word plus one. Written by the host.
+    asked: Asked,
     /// What it said of its own end.
     pub black_box: BlackBox,
     /// What the worker is doing.
     pub duty: DutyLine,
+}
+
+/// See [`WorkerRecord::ask_to_stop`].
+#[repr(C)]
+#[derive(Debug, Shared)]
+struct Asked {
+    tasks: [AtomicU64; DEPTH_MAX],
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { tasks: [const { AtomicU64::new(0) }; DEPTH_MAX] }
+    }
 }
 
 /// Room for a `pthread_mutex_t`, written by the C library and the kernel.
@@ -204,6 +219,20 @@ impl WorkerRecord {
         let seat = self.seat.load(Ordering::Acquire);
         let cpu = self.cpu.load(Ordering::Relaxed).checked_sub(1); // Relaxed: ordered by the load above.
         u16::try_from(seat).ok().map(|seat| (seat, cpu))
+    }
+
+    /// Asks the task that is run at `depth` to stop. Another that is there by then does not take it for its own.
+    pub fn ask_to_stop(&self, depth: usize, task: Intent) {
+        let word = task.to_word().wrapping_add(1);
+        self.asked.tasks[place(depth)].store(word, Ordering::Release); // Release: pairs with `is_asked_to_stop`.
+    }
+
+    /// True if the task that is run at `depth` was asked to stop. Called by its worker.
+    #[inline]
+    #[must_use]
+    pub fn is_asked_to_stop(&self, depth: usize) -> bool {
+        let asked = self.asked.tasks[place(depth)].load(Ordering::Acquire); // Acquire: pairs with `ask_to_stop`.
+        asked != 0 && asked == self.duty.intent(depth).to_word().wrapping_add(1)
     }
 
     /// The worker says that it leaves by itself: its end is no death.
