@@ -125,7 +125,7 @@ impl Dispatcher {
         } else {
             return Ok(());
         };
-        Err(TaskError::Rejected { reason: Rejection::CannotKill { place } })
+        Err(TaskError::Rejected { reason: Rejection::CannotKill { place: place.into() } })
     }
 
     /// Sees to it that the task is over in time.

@@ -3,12 +3,16 @@
 use crate::evidence::Evidence;
 use gorun_shm::SegmentError;
 use gorun_worker::wire::map::AttachError;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Why a task has no value.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+///
+/// It can travel: a task may return a `Result<T, TaskError>` of its own tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
     /// Its function panicked; the worker lives on.
@@ -68,7 +72,7 @@ pub enum TaskError {
 }
 
 /// Why a task was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Rejection {
     /// Its input is over the limit.
@@ -120,7 +124,7 @@ pub enum Rejection {
     )]
     CannotKill {
         /// Where.
-        place: &'static str,
+        place: Cow<'static, str>,
     },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]
@@ -131,7 +135,7 @@ pub enum Rejection {
 }
 
 /// Why a result could not come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ResultRefusal {
     /// It is over the limit.
@@ -154,7 +158,7 @@ pub enum ResultRefusal {
 }
 
 /// Where undecodable bytes were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Place {
     /// The input, as the worker saw it.

@@ -6,6 +6,7 @@ use gorun_worker::exit;
 use gorun_worker::os::limits;
 use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::zygote::protocol::ProcessEnd;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 /// `Display` gives one screen: how the process ended, the fault, the task, the stack it died on, and the limits it had.
 /// [`Evidence::summary`] is its first line. Names are looked up in the program's debug information when they are asked
 /// for, which may take some milliseconds the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Which worker.
     pub worker: WorkerId,
@@ -24,7 +25,8 @@ pub struct Evidence {
     pub end: ProcessEnd,
     /// Which attempt at the task it was, from 1.
     pub attempt: u8,
-    /// None if the death is too long ago, or was that of a task inside a task.
+    /// None if the death is too long ago, was that of a task inside a task, or was told from one process to another.
+    #[serde(skip)]
     pub(crate) details: Option<Arc<Details>>,
 }
 

@@ -161,3 +161,22 @@ fn awaiting_inside_a_task_gives_the_value() {
     });
     assert_eq!(answer.join(), Ok(5));
 }
+
+#[test]
+fn the_error_of_a_nested_task_can_be_handed_on() {
+    let _watchdog = Watchdog::start("the_error_of_a_nested_task_can_be_handed_on");
+    fn fails() -> Result<u8, TaskError> {
+        let died = go_parallel(|| -> u8 { Death::Abort.die() }).join();
+        go_parallel(|| -> u8 { panic!("as planned") }).join().or(died)
+    }
+    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    for _ in 0..10 {
+        let outcome = runtime.go(fails).join();
+        let handed_on =
+            matches!(&outcome, Ok(Err(TaskError::WorkerLost { evidence })) if evidence.signal() == Some(6));
+        // The waiting worker may have run the nested task itself, and then it is lost as well.
+        let lost =
+            matches!(&outcome, Err(TaskError::WorkerLost { evidence }) if evidence.signal() == Some(6));
+        assert!(handed_on || lost, "{outcome:?}");
+    }
+}

@@ -22,7 +22,7 @@ const OFFSET_BITS: u32 = 48;
 pub type Shim = fn(&mut Call<'_>);
 
 /// A function that workers cannot find.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, serde::Serialize, serde::Deserialize)]
 #[error(
     "the function lies in {module}, which workers have not loaded; link it into the program, or load it before the runtime starts"
 )]
