@@ -3,9 +3,14 @@
 use gorun_runtime::{
     Rejection, ResultRefusal, Runtime, SharedSlice, SliceLoan, Task, TaskError, go_any, go_map, go_race,
 };
-use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
+use gorun_shm::sync::{AtomicBool, Ordering};
+use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate, processes};
+use std::time::Duration;
 
 const LIMIT: u64 = 1 << 16;
+/// Maps during which workers are killed again and again, and their items.
+const KILLED_ROUNDS: u64 = 40;
+const KILLED_ITEMS: u64 = 5_000;
 
 fn free_blocks(runtime: &Runtime, bytes: usize) -> usize {
     let loans = std::iter::from_fn(|| SharedSlice::<u8>::loan_on(runtime, bytes).ok());
@@ -197,6 +202,37 @@ fn large_results_before_a_death_in_their_range_are_kept() {
             Err(other) => panic!("item {n}: {other}"),
         }
     }
+}
+
+#[test]
+fn a_worker_killed_before_the_first_item_of_its_range_gives_none_of_an_earlier_one() {
+    let _watchdog =
+        Watchdog::start("a_worker_killed_before_the_first_item_of_its_range_gives_none_of_an_earlier_one");
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Short ranges, so that a kill often comes between the claim of one and its first item.
+        let maps = scope.spawn(|| {
+            let mut wrong = Vec::new();
+            for round in 0..KILLED_ROUNDS {
+                let (first, last) = (round * KILLED_ITEMS, (round + 1) * KILLED_ITEMS);
+                let outcomes = runtime.map(first..last, |n| n ^ u64::MAX).grain(8).iter();
+                let is_wrong = |(n, outcome): &(u64, Result<u64, TaskError>)| {
+                    !matches!(outcome, Ok(value) if *value == n ^ u64::MAX)
+                        && !matches!(outcome, Err(TaskError::WorkerLost { .. }))
+                };
+                wrong.extend((first..).zip(outcomes).filter(is_wrong));
+            }
+            is_over.store(true, Ordering::SeqCst); // SeqCst: simplest, and not hot.
+            wrong
+        });
+        while !is_over.load(Ordering::SeqCst) {
+            let seats = runtime.stats().seats;
+            seats.iter().filter_map(|seat| seat.pid).for_each(|pid| processes::kill(pid.cast_signed()));
+            std::thread::park_timeout(Duration::from_micros(500));
+        }
+        assert_eq!(maps.join().unwrap(), []);
+    });
 }
 
 #[test]

@@ -11,9 +11,9 @@ use crate::function;
 use crate::os::fork;
 use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
-use crate::wire::control::{Command, Intent, SeatRecord, WorkerRecord};
+use crate::wire::control::{Command, Intent, RangeProgress, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
-use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, Status};
+use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, MARK_RANGE, Status};
 use crate::{message, parcel};
 use gorun_shm::OwnerId;
 use gorun_shm::doorbell::Armed;
@@ -231,6 +231,10 @@ impl Duty {
             Ok(0) => {}
             Ok(flags) => self.tell(lane, position, flags, &completion),
             Err(_) => self.leave_condemned(),
+        }
+        if descriptor.marks & MARK_RANGE != 0 {
+            // Before the next claim here: who dies right after that has finished nothing of it.
+            self.record().duty.note_progress(depth, RangeProgress::default());
         }
         if mortal {
             self.record().duty.note_start(depth, 0);

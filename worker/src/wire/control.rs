@@ -82,7 +82,8 @@ pub struct DutyLine {
     stage: AtomicU32,
     /// For each depth, the task the worker last tried to claim there.
     intents: [AtomicU64; DEPTH_MAX],
-    /// For each depth, how far a range has come: items started 63..32, items finished 31..0.
+    /// For each depth, how far a range has come: items started 63..32, items finished 31..0. 0 whenever no range runs
+    /// there, for a worker may die between its claim of a range and its first item.
     progress: [AtomicU64; DEPTH_MAX],
     /// For each depth, bytes of results written so far by a range.
     written: [AtomicU64; DEPTH_MAX],
@@ -161,6 +162,10 @@ impl WorkerRecord {
         self.duty.stage.store(0, Ordering::Relaxed);
         for started in &self.duty.started {
             started.store(0, Ordering::Relaxed); // Relaxed: as above.
+        }
+        // The last worker may have died inside of a range, and this one may before it has begun its first.
+        for depth in 0..DEPTH_MAX {
+            self.duty.note_progress(depth, RangeProgress::default());
         }
         self.assign(seat, cpu);
         let birth = self.birth().wrapping_add(1);
