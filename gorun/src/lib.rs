@@ -12,7 +12,7 @@
 
 pub use gorun_runtime::observe;
 pub use gorun_runtime::{
-    Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
+    Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
     ResultRefusal, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError,
     TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
 };

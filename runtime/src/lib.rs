@@ -25,6 +25,7 @@ pub mod stats;
 mod symbols;
 mod tally;
 pub mod task;
+mod supervise;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use config::{Config, Placement};
@@ -36,4 +37,5 @@ pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};
 pub use runtime::{Builder, Runtime};
 pub use stats::{SeatStats, Stats};
+pub use supervise::Backoff;
 pub use task::{IntoTask, Task};
