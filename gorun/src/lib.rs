@@ -15,6 +15,9 @@ pub use gorun_runtime::{
     Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
     ResultRefusal, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError,
     TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+    Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, PolicyStats,
+    Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan,
+    Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -24,5 +27,7 @@ pub mod prelude {
     pub use crate::{
         Block, Placement, Plain, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task, TaskError,
         TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+        Backoff, Block, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task,
+        TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
     };
 }

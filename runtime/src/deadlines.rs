@@ -3,7 +3,7 @@
 //! A task that nobody has started is ended where it stands. One that runs is condemned: one exchange on its slot
 //! takes it from its worker, so that its value and its deadline cannot both stand; then the worker is killed, and
 //! once its thread is dead the task ends as timed out. The supervisor's watching thread does all this; a task
-//! without a deadline costs nothing here.
+//! without a deadline costs nothing here. The same thread wakes whoever waits for a moment and not for a task.
 
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Rejection, TaskError};
@@ -14,8 +14,9 @@ use gorun_shm::sync::{AtomicU64, Ordering};
 use gorun_worker::wire::control::{DEPTH_MAX, Intent, RangeProgress};
 use gorun_worker::wire::status::Status;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 /// How long a task may take.
@@ -57,6 +58,13 @@ struct Condemned {
     signalled: bool,
 }
 
+/// A moment at which somebody wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Alarm {
+    at_ns: u64,
+    id: u64,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
@@ -71,6 +79,17 @@ struct Queue {
     heap: BinaryHeap<Reverse<Due>>,
     /// Length at which entries of ended tasks are thrown out.
     full: usize,
+    alarms: BTreeMap<Alarm, Waker>,
+    /// Alarms set so far.
+    alarm_count: u64,
+}
+
+impl Queue {
+    /// When the earliest entry is due, `u64::MAX` for none.
+    fn first_ns(&self) -> u64 {
+        let task = self.heap.peek().map_or(u64::MAX, |Reverse(due)| due.at_ns);
+        self.alarms.keys().next().map_or(task, |alarm| alarm.at_ns.min(task))
+    }
 }
 
 /// Fewest entries that are looked through for those of ended tasks.
@@ -78,11 +97,9 @@ const FULL_MIN: usize = 1024;
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self {
-            next_ns: AtomicU64::new(u64::MAX),
-            due: Mutex::new(Queue { heap: BinaryHeap::new(), full: FULL_MIN }),
-            condemned: Mutex::new(Vec::new()),
-        }
+        let queue =
+            Queue { heap: BinaryHeap::new(), full: FULL_MIN, alarms: BTreeMap::new(), alarm_count: 0 };
+        Self { next_ns: AtomicU64::new(u64::MAX), due: Mutex::new(queue), condemned: Mutex::new(Vec::new()) }
     }
 }
 
@@ -95,9 +112,8 @@ impl Deadlines {
     }
 
     fn note_next(&self, queue: &Queue) -> u64 {
-        let next = queue.heap.peek().map_or(u64::MAX, |Reverse(due)| due.at_ns);
         // AcqRel: pairs with the Acquire in `next_ns`.
-        self.next_ns.swap(next, Ordering::AcqRel)
+        self.next_ns.swap(queue.first_ns(), Ordering::AcqRel)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -154,7 +170,7 @@ impl Dispatcher {
         let mut queue = self.deadlines.queue();
         queue.heap.extend(due.map(Reverse));
         let full = queue.heap.len() > queue.full;
-        let first = queue.heap.peek().map_or(u64::MAX, |Reverse(due)| due.at_ns);
+        let first = queue.first_ns();
         let before = self.deadlines.note_next(&queue);
         drop(queue);
         if first < before {
@@ -164,6 +180,48 @@ impl Dispatcher {
         if full {
             self.forget_ended();
         }
+    }
+
+    /// Has `waker` called at `at_ns` of the monotonic clock, or when the runtime is shut down, in place of `old`. None if
+    /// it was shut down already.
+    pub(crate) fn set_alarm(&self, old: Option<Alarm>, at_ns: u64, waker: &Waker) -> Option<Alarm> {
+        let mut queue = self.deadlines.queue();
+        let replaced = old.and_then(|old| queue.alarms.remove(&old));
+        // Looked at under the lock: `wake_alarms` wakes all that were set before it took the lock.
+        if self.is_closed() {
+            return None;
+        }
+        queue.alarm_count += 1;
+        let alarm = Alarm { at_ns, id: queue.alarm_count };
+        queue.alarms.insert(alarm, waker.clone());
+        let before = self.deadlines.note_next(&queue);
+        drop(queue);
+        // With the lock released: a waker may run anything when it goes.
+        drop(replaced);
+        if at_ns < before {
+            self.commons.host.bell.ring();
+        }
+        Some(alarm)
+    }
+
+    /// Nobody waits for the alarm any more.
+    pub(crate) fn drop_alarm(&self, alarm: Alarm) {
+        if self.is_foreign() {
+            return;
+        }
+        let dropped = {
+            let mut queue = self.deadlines.queue();
+            let dropped = queue.alarms.remove(&alarm);
+            self.deadlines.note_next(&queue);
+            dropped
+        };
+        drop(dropped);
+    }
+
+    /// Wakes everybody who waits for a moment: the runtime is shut down.
+    pub(crate) fn wake_alarms(&self) {
+        let alarms = std::mem::take(&mut self.deadlines.queue().alarms);
+        alarms.into_values().for_each(Waker::wake);
     }
 
     /// Throws out what is known of ended tasks, so that the queue is never much longer than there are tasks.
@@ -183,14 +241,18 @@ impl Dispatcher {
         if self.deadlines.next_ns().is_none_or(|next| next > now) {
             return false;
         }
-        let mut over = Vec::new();
+        let (mut over, mut alarms) = (Vec::new(), Vec::new());
         {
             let mut queue = self.deadlines.queue();
             while queue.heap.peek().is_some_and(|Reverse(due)| due.at_ns <= now) {
                 over.extend(queue.heap.pop().map(|Reverse(due)| due));
             }
+            while queue.alarms.keys().next().is_some_and(|alarm| alarm.at_ns <= now) {
+                alarms.extend(queue.alarms.pop_first().map(|(_, waker)| waker));
+            }
             self.deadlines.note_next(&queue);
         }
+        alarms.into_iter().for_each(Waker::wake);
         let later: Vec<Due> = over.into_iter().filter_map(|due| self.expire_one(due, now)).collect();
         if !later.is_empty() {
             self.look_at(later.into_iter());

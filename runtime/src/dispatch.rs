@@ -247,8 +247,8 @@ impl Dispatcher {
     /// Sleeps until one of the tasks may have ended.
     ///
     /// # Blocking
-    /// Until then. With more tasks than the kernel can wait for, a millisecond at most.
-    pub(crate) fn sleep_until_any(&self, tickets: &[&Ticket]) {
+    /// Until then, `limit` at most. With more tasks than the kernel can wait for, a millisecond at most.
+    pub(crate) fn sleep_until_any(&self, tickets: &[Ticket], limit: Option<Duration>) {
         let mut words = Vec::new();
         for ticket in tickets.iter().take(futex::WORDS_MAX) {
             let (slot, lap) = self.ring(ticket.lane).slot(ticket.position);
@@ -259,7 +259,8 @@ impl Dispatcher {
         }
         self.ask_for_patrol();
         let all = tickets.len() <= futex::WORDS_MAX;
-        futex::wait_any(&words, (!all).then_some(Duration::from_millis(1)));
+        let look_again = (!all).then_some(Duration::from_millis(1));
+        futex::wait_any(&words, look_again.into_iter().chain(limit).min());
     }
 
     /// Ends the task if nobody has started it; false if somebody has.
@@ -397,6 +398,7 @@ impl Dispatcher {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
         self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed, [0; 4]));
+        self.wake_alarms();
     }
 
     /// Ends every task that `dead` was running, as lost.

@@ -5,6 +5,7 @@ use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, ResultRefusal, TaskError};
 use crate::obituary;
 use crate::runtime::{PartsRef, Runtime};
+use crate::supervise::{Guarded, Standing};
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::message;
@@ -13,25 +14,31 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A started task. Dropping it lets the task run on and forgets its result.
 ///
 /// It is also a future, for any executor.
+///
+/// A task with a [`Retry`](crate::Retry) is tried again by whoever waits for it or asks about it: by `join`,
+/// `join_timeout`, `.await` and `is_finished`. Nobody else does, and dropping the handle ends the retrying.
 #[must_use = "join the handle for the result, or drop it explicitly to run the task for its effects"]
 pub struct TaskHandle<R> {
-    state: State,
+    state: State<R>,
     result: PhantomData<fn() -> R>,
 }
 
-enum State {
+enum State<R> {
     Waiting {
         runtime: PartsRef,
         ticket: Ticket,
     },
     /// Boxed, so that a handle stays small: there may be a million of them.
     Refused(Box<TaskError>),
+    /// Boxed, so that a plain task pays nothing for what guards others.
+    Guarded(Box<Mutex<Guarded<R>>>),
     Taken,
 }
 
@@ -42,6 +49,10 @@ impl<R: Portable> TaskHandle<R> {
 
     pub(crate) fn refused(error: TaskError) -> Self {
         Self { state: State::Refused(Box::new(error)), result: PhantomData }
+    }
+
+    pub(crate) fn guarded(guarded: Guarded<R>) -> Self {
+        Self { state: State::Guarded(Box::new(Mutex::new(guarded))), result: PhantomData }
     }
 
     /// Waits for the result.
@@ -62,6 +73,11 @@ impl<R: Portable> TaskHandle<R> {
                 None => Err(TaskError::Decode { place: Place::Slot }),
             },
             State::Refused(error) => Err(*error),
+            State::Guarded(mut guarded) => {
+                let guarded = guarded.get_mut().unwrap_or_else(PoisonError::into_inner);
+                guarded.wait(None);
+                guarded.take()
+            }
             State::Taken => Err(TaskError::Closed),
         }
     }
@@ -75,34 +91,43 @@ impl<R: Portable> TaskHandle<R> {
     ///
     /// # Blocking
     /// Until the task has ended or the timeout has passed.
-    pub fn join_timeout(self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
-        if let State::Waiting { runtime, ticket } = &self.state
-            && !runtime.dispatcher().is_foreign()
-        {
-            let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-            let deadline = ticks::system_ns().saturating_add(nanos);
-            if !runtime.dispatcher().wait(ticket, Some(deadline)) {
-                return Err(self);
+    pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = || Some(ticks::system_ns().saturating_add(nanos));
+        let ended = match &mut self.state {
+            State::Waiting { runtime, .. } if runtime.dispatcher().is_foreign() => true,
+            State::Waiting { runtime, ticket } => runtime.dispatcher().wait(ticket, deadline()),
+            State::Guarded(guarded) => {
+                guarded.get_mut().unwrap_or_else(PoisonError::into_inner).wait(deadline())
             }
-        }
-        Ok(self.join())
+            State::Refused(_) | State::Taken => true,
+        };
+        if ended { Ok(self.join()) } else { Err(self) }
     }
 
-    /// True once [`TaskHandle::join`] would not wait.
+    /// True once [`TaskHandle::join`] would not wait. For a task with a retry, asking starts the next attempt when it
+    /// is due.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => {
                 runtime.dispatcher().is_foreign() || runtime.dispatcher().is_done(ticket)
             }
+            State::Guarded(guarded) => matches!(lock(guarded).advance(), Standing::Ended),
             State::Refused(_) | State::Taken => true,
         }
     }
 
     /// Has the context's waker called when the task ends. Does nothing inside a worker.
     pub(crate) fn ask_to_be_woken(&self, context: &mut Context<'_>) {
-        if let State::Waiting { runtime, ticket } = &self.state {
-            runtime.dispatcher().ask_to_be_woken(ticket, context.waker());
+        match &self.state {
+            State::Waiting { runtime, ticket } => {
+                runtime.dispatcher().ask_to_be_woken(ticket, context.waker());
+            }
+            State::Guarded(guarded) => {
+                lock(guarded).ask_to_be_woken(context.waker());
+            }
+            State::Refused(_) | State::Taken => {}
         }
     }
 
@@ -115,6 +140,7 @@ impl<R: Portable> TaskHandle<R> {
     pub fn kill(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().kill(ticket),
+            State::Guarded(guarded) => lock(guarded).kill(),
             State::Refused(_) | State::Taken => false,
         }
     }
@@ -125,9 +151,12 @@ impl<R: Portable> TaskHandle<R> {
     /// looks, and ends as it likes; [`TaskHandle::kill`] does not ask.
     ///
     /// [`is_cancelled`]: crate::is_cancelled
+    /// Returns false if it has started or ended: then it goes its way, further attempts of a [`Retry`](crate::Retry)
+    /// included. Between two attempts it can be cancelled.
     pub fn cancel(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().cancel(ticket),
+            State::Guarded(guarded) => lock(guarded).cancel(),
             State::Refused(_) | State::Taken => false,
         }
     }
@@ -137,7 +166,7 @@ impl<R: Portable> Future for TaskHandle<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &self.state {
+        let outcome = match &mut self.state {
             State::Waiting { runtime, .. } if runtime.dispatcher().is_foreign() => {
                 Err(TaskError::Rejected { reason: Rejection::ForkedHost })
             }
@@ -148,6 +177,12 @@ impl<R: Portable> Future for TaskHandle<R> {
                 resolve(outcome, runtime)
             }
             State::Refused(error) => Err((**error).clone()),
+            State::Guarded(guarded) => {
+                match guarded.get_mut().unwrap_or_else(PoisonError::into_inner).poll(context.waker()) {
+                    Poll::Ready(outcome) => outcome,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
             State::Taken => Err(TaskError::Closed),
         };
         self.state = State::Taken;
@@ -170,23 +205,46 @@ impl<R> fmt::Debug for TaskHandle<R> {
         let state = match &self.state {
             State::Waiting { .. } => "waiting",
             State::Refused(_) => "refused",
+            State::Guarded(_) => "guarded",
             State::Taken => "taken",
         };
         f.debug_struct("TaskHandle").field("state", &state).finish()
     }
 }
 
-/// Sleeps until one of the handles of a worker's nested tasks may have ended.
+/// Sleeps until one of the handles of a worker's nested tasks may have ended, or may be tried again.
 pub(crate) fn sleep_until_any<R>(handles: &[TaskHandle<R>]) {
-    let waiting = handles.iter().filter_map(|handle| match &handle.state {
-        State::Waiting { runtime, ticket } => Some((runtime, ticket)),
-        _ => None,
-    });
-    let tickets: Vec<(&PartsRef, &Ticket)> = waiting.collect();
-    if let Some((runtime, _)) = tickets.first() {
-        let tickets: Vec<&Ticket> = tickets.iter().map(|(_, ticket)| *ticket).collect();
-        runtime.dispatcher().sleep_until_any(&tickets);
+    let (mut tickets, mut parts, mut until_ns) = (Vec::new(), None, u64::MAX);
+    for handle in handles {
+        match &handle.state {
+            State::Waiting { runtime, ticket } => {
+                parts = Some(runtime.clone());
+                tickets.push(*ticket);
+            }
+            State::Guarded(guarded) => {
+                let guarded = lock(guarded);
+                match guarded.standing() {
+                    Standing::Running(ticket) => {
+                        parts = Some(guarded.parts().clone());
+                        tickets.push(ticket);
+                    }
+                    Standing::Pausing(at_ns) => until_ns = until_ns.min(at_ns),
+                    Standing::Ended => return,
+                }
+            }
+            State::Refused(_) | State::Taken => {}
+        }
     }
+    let left = Duration::from_nanos(until_ns.saturating_sub(ticks::system_ns()));
+    match parts {
+        Some(parts) => parts.dispatcher().sleep_until_any(&tickets, (until_ns != u64::MAX).then_some(left)),
+        None => std::thread::park_timeout(left),
+    }
+}
+
+fn lock<R>(guarded: &Mutex<Guarded<R>>) -> MutexGuard<'_, Guarded<R>> {
+    // A predicate of the user's may have panicked; each step leaves the state whole.
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An outcome as its user sees it.

@@ -36,6 +36,6 @@ pub use gorun_worker::context::is_cancelled;
 pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};
 pub use runtime::{Builder, Runtime};
-pub use stats::{SeatStats, Stats};
-pub use supervise::Backoff;
+pub use stats::{PolicyStats, SeatStats, Stats};
+pub use supervise::{Backoff, Retry, RetryBudget};
 pub use task::{IntoTask, Task};

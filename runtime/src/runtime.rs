@@ -10,6 +10,7 @@ use crate::map::Map;
 use crate::pool::{Pool, Threads};
 use crate::report;
 use crate::stats::Stats;
+use crate::supervise::Registry;
 use crate::task::{IntoTask, Task};
 use gorun_shm::Segment;
 use gorun_shm::os::ticks::{self, Rate};
@@ -48,6 +49,7 @@ pub(crate) struct Parts {
     workers: usize,
     /// For tasks that say nothing else.
     limits: Limits,
+    supervise: Registry,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,15 @@ impl PartsRef {
 
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.dispatcher.commons.map.shape.block_bytes_max
+    }
+
+    pub(crate) fn supervise(&self) -> &Registry {
+        &self.supervise
+    }
+
+    /// The runtime of these parts, for a handle that starts another attempt. Does not keep the pool running.
+    pub(crate) fn as_runtime(&self) -> Runtime {
+        Runtime { inner: self.clone(), guard: None }
     }
 }
 
@@ -176,7 +187,9 @@ impl Runtime {
     /// Counters of every seat and of the runtime, as of now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::read(&self.inner.dispatcher.commons)
+        let mut stats = Stats::read(&self.inner.dispatcher.commons);
+        stats.policies = Some(self.inner.supervise.stats());
+        stats
     }
 
     #[inline]
@@ -219,7 +232,7 @@ fn nested_parts() -> Parts {
     let commons = Arc::clone(duty.commons());
     let workers = commons.seats.len();
     let dispatcher = Arc::new(Dispatcher::of_worker(commons, duty.owner(), duty.nested_lane()));
-    Parts { dispatcher, pool: None, workers, limits: Limits::default() }
+    Parts { dispatcher, pool: None, workers, limits: Limits::default(), supervise: Registry::default() }
 }
 
 fn start_default() -> Result<&'static Parts, BuildError> {
@@ -365,7 +378,8 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     report::started(&commons);
     let limits = Limits { deadline: config.deadline, timeout: config.timeout };
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
-    Ok((Parts { dispatcher, pool: Some(pool), workers, limits }, threads))
+    let supervise = Registry::default();
+    Ok((Parts { dispatcher, pool: Some(pool), workers, limits, supervise }, threads))
 }
 
 fn shape_of(config: &Config) -> Shape {

@@ -16,12 +16,17 @@ impl Wake for Unpark {
     }
 }
 
+/// A waker that ends this thread's `park`.
+pub(crate) fn unpark_this_thread() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
 /// Index of a handle that has ended.
 ///
 /// # Blocking
 /// Until one has. Inside a task it runs other tasks meanwhile.
 pub(crate) fn first_finished<R: Portable>(handles: &mut [TaskHandle<R>]) -> usize {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = unpark_this_thread();
     let mut context = Context::from_waker(&waker);
     loop {
         // Asked before looked at: what ends in between wakes us.

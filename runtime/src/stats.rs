@@ -34,8 +34,18 @@ pub struct Stats {
     pub recycled: u64,
     /// True if tasks ran on threads because no process could be had.
     pub degraded: bool,
+    /// What was done about tasks that failed. The host counts it in its own memory: none when read from outside.
+    pub policies: Option<PolicyStats>,
     /// One entry per seat, in order.
     pub seats: Vec<SeatStats>,
+}
+
+/// What a runtime's policies did about tasks that failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PolicyStats {
+    /// Attempts after the first.
+    pub retries: u64,
 }
 
 /// A seat's counters. They survive its workers.
@@ -102,6 +112,7 @@ impl Stats {
             zygote_restarts: host.zygote_restarts.get(),
             recycled: host.tenure.left.get(),
             degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.
+            policies: None,
             seats,
         }
     }

@@ -7,6 +7,7 @@ use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::runtime::Runtime;
+use crate::supervise::{Attempt, Guarded, Guards, Launch, Retry};
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
 use gorun_worker::function::{self, Shim};
@@ -29,9 +30,12 @@ use std::time::Duration;
 pub struct Task<A, R> {
     kind: Kind<A, R>,
     limits: Limits,
+    /// What is done if it fails; most tasks have none.
+    guards: Option<Box<Guards<A, R>>>,
 }
 
-enum Kind<A, R> {
+/// What a task runs.
+pub(crate) enum Kind<A, R> {
     Thunk(fn() -> R),
     Function(A, fn(A) -> R),
 }
@@ -39,7 +43,7 @@ enum Kind<A, R> {
 impl<R: Portable> Task<(), R> {
     /// A task without input.
     pub fn new(function: fn() -> R) -> Self {
-        Self { kind: Kind::Thunk(function), limits: Limits::default() }
+        Self { kind: Kind::Thunk(function), limits: Limits::default(), guards: None }
     }
 }
 
@@ -49,7 +53,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// The input is encoded once, straight into shared memory. A closure that captures is refused by the
     /// compiler: pass what it needs as input.
     pub fn with(input: A, function: fn(A) -> R) -> Self {
-        Self { kind: Kind::Function(input, function), limits: Limits::default() }
+        Self { kind: Kind::Function(input, function), limits: Limits::default(), guards: None }
     }
 
     /// The task is over `after` its start with `go` at the latest, waiting in line included: it then has its value, or
@@ -74,6 +78,30 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// Tries it again if it fails, as `retry` says. Its handle keeps the input and encodes it again for each attempt.
+    ///
+    /// A [`Task::deadline`] covers all attempts and the pauses between them; a [`Task::timeout`] is for each attempt. If
+    /// the next attempt could only begin after the deadline, the task ends with the error of the last.
+    ///
+    /// # Blocking
+    /// Whoever waits for the handle drives the attempts: see [`TaskHandle`]. A dropped handle retries nothing.
+    ///
+    /// ```
+    /// use gorun_runtime::{Retry, Task, TaskError};
+    ///
+    /// let moody = Task::with(1_u32, |n: u32| -> u32 { panic!("no luck with {n}") });
+    /// let outcome = moody.retry(Retry::attempts(3)).go().join();
+    /// assert!(matches!(outcome, Err(TaskError::Panicked { .. })));
+    /// ```
+    pub fn retry(mut self, retry: Retry) -> Self
+    where
+        A: Send,
+    {
+        let guards = self.guards.get_or_insert_default();
+        guards.retry = Some((retry, launch_again));
+        self
+    }
+
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
     ///
     /// Never panics: whatever is wrong comes out of the handle.
@@ -92,9 +120,23 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// # Blocking
     /// While the queue is full.
     pub fn go_on(self, runtime: &Runtime) -> TaskHandle<R> {
+        if self.guards.is_some() {
+            return self.go_guarded(runtime);
+        }
         match self.submit(runtime) {
             Ok(ticket) => TaskHandle::waiting(runtime, ticket),
             Err(error) => TaskHandle::refused(error),
+        }
+    }
+
+    #[cold]
+    fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
+        let limits = runtime.limits(self.limits);
+        match self.guards.and_then(|guards| guards.retry) {
+            Some((retry, launch)) => {
+                TaskHandle::guarded(Guarded::start(runtime, limits, retry, launch(self.kind)))
+            }
+            None => Self { guards: None, ..self }.go_on(runtime),
         }
     }
 
@@ -102,36 +144,68 @@ impl<A: Portable, R: Portable> Task<A, R> {
     fn submit(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
         let limits = runtime.limits(self.limits);
         if !limits.any() {
-            return self.submit_marked(runtime, 0);
+            return self.kind.submit(runtime, (0, 1));
         }
         let dispatcher = runtime.dispatcher();
         dispatcher.check_limits()?;
-        let ticket = self.submit_marked(runtime, MARK_MORTAL)?;
+        let ticket = self.kind.submit(runtime, (MARK_MORTAL, 1))?;
         dispatcher.limit(&ticket, limits);
         Ok(ticket)
     }
+}
 
+impl<A: Portable, R: Portable> Kind<A, R> {
+    /// Encodes the input and submits it as an attempt of this number, with this mark.
     #[inline]
-    fn submit_marked(self, runtime: &Runtime, mark: u8) -> Result<Ticket, TaskError> {
+    fn submit(&self, runtime: &Runtime, (mark, attempt): (u8, u8)) -> Result<Ticket, TaskError> {
         let dispatcher = runtime.dispatcher();
-        let (shim, address, input) = match self.kind {
-            Kind::Thunk(thunk) => {
+        let (shim, address, input) = match self {
+            Self::Thunk(thunk) => {
                 let shim = run::run_thunk::<R> as Shim;
-                return dispatcher.submit(&describe(runtime, shim, thunk as usize, [0; 4], (0, mark))?, None);
+                let described = describe(runtime, shim, *thunk as usize, [0; 4], (0, mark))?;
+                return dispatcher.submit(&Descriptor { attempt, ..described }, None);
             }
-            Kind::Function(input, function) => (run::run_function::<A, R> as Shim, function as usize, input),
+            Self::Function(input, function) => (run::run_function::<A, R> as Shim, *function as usize, input),
         };
-        if let Some((payload, bytes)) = message::seal_inline(&input).map_err(rejected)? {
-            return dispatcher.submit(&describe(runtime, shim, address, payload, (bytes, mark))?, None);
+        if let Some((payload, bytes)) = message::seal_inline(input).map_err(rejected)? {
+            let described = describe(runtime, shim, address, payload, (bytes, mark))?;
+            return dispatcher.submit(&Descriptor { attempt, ..described }, None);
         }
         let limit = runtime.message_bytes_max();
-        let sealed = message::seal_in_block(&input, &dispatcher.commons.blocks, dispatcher.me, limit);
+        let sealed = message::seal_in_block(input, &dispatcher.commons.blocks, dispatcher.me, limit);
         let sealed = sealed.map_err(rejected)?;
-        let descriptor =
+        let described =
             describe(runtime, shim, address, sealed.payload, (sealed.bytes, sealed.marks | mark))?;
+        let descriptor = Descriptor { attempt, ..described };
         let keep = Keep { input: sealed.hand_over_input(), output: None };
         dispatcher.submit(&descriptor, Some(Box::new(keep)))
     }
+}
+
+/// What starts each attempt of a task.
+fn launch_again<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Launch {
+    Box::new(move |runtime, attempt| launch(&kind, runtime, attempt))
+}
+
+fn launch<A: Portable, R: Portable>(
+    kind: &Kind<A, R>,
+    runtime: &Runtime,
+    attempt: &Attempt,
+) -> Result<Ticket, TaskError> {
+    let Attempt { number, timeout, deadline } = *attempt;
+    if timeout.is_none() && deadline.is_none() {
+        return kind.submit(runtime, (0, number));
+    }
+    let dispatcher = runtime.dispatcher();
+    dispatcher.check_limits()?;
+    let ticket = kind.submit(runtime, (MARK_MORTAL, number))?;
+    if let Some((at_ns, allowed)) = deadline {
+        dispatcher.limit_until(&ticket, at_ns, allowed);
+    }
+    if timeout.is_some() {
+        dispatcher.limit(&ticket, Limits { deadline: None, timeout });
+    }
+    Ok(ticket)
 }
 
 /// A descriptor for a function with its shim. The two must agree in their types: this is called only where both

@@ -98,7 +98,7 @@ fn fibonacci(steps: u32) -> u32 {
 /// A part of `pause` between nothing and all of it, evenly spread as `random` is.
 fn share_of(pause: Duration, random: u64) -> Duration {
     // A day in nanoseconds has 47 bits: the product fits.
-    let nanos = (pause.as_nanos() + 1) * u128::from(random) >> 64;
+    let nanos = ((pause.as_nanos() + 1) * u128::from(random)) >> 64;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
