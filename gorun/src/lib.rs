@@ -18,6 +18,9 @@ pub use gorun_runtime::{
     Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, PolicyStats,
     Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan,
     Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
+    Backoff, Block, BuildError, Builder, Config, Evidence, Fallback, IntoTask, Map, Outcomes, Placement,
+    PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice,
+    SliceLoan, Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -29,5 +32,7 @@ pub mod prelude {
         TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
         Backoff, Block, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task,
         TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
+        Backoff, Block, Fallback, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats,
+        Task, TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
     };
 }

@@ -46,6 +46,8 @@ pub struct Stats {
 pub struct PolicyStats {
     /// Attempts after the first.
     pub retries: u64,
+    /// Values that a fallback gave in place of an error.
+    pub fallbacks: u64,
 }
 
 /// A seat's counters. They survive its workers.

@@ -7,7 +7,7 @@ use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::runtime::Runtime;
-use crate::supervise::{Attempt, Guarded, Guards, Launch, Retry};
+use crate::supervise::{Attempt, Fallback, Guarded, Guards, Launch, Retry};
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
 use gorun_worker::function::{self, Shim};
@@ -102,6 +102,25 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// Gives what `fallback` says in place of an error, once all attempts have failed.
+    ///
+    /// ```
+    /// use gorun_runtime::{Fallback, Task};
+    /// use std::time::Duration;
+    ///
+    /// let endless = Task::new(|| -> u8 { loop { std::hint::spin_loop() } });
+    /// let quick = endless.deadline(Duration::from_millis(20)).fallback(Fallback::value(0));
+    /// assert_eq!(quick.go().join(), Ok(0));
+    /// ```
+    pub fn fallback(mut self, fallback: Fallback<R>) -> Self
+    where
+        R: Send,
+    {
+        let function = self.kind.address();
+        self.guards.get_or_insert_default().rescue = Some(fallback.bind(function));
+        self
+    }
+
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
     ///
     /// Never panics: whatever is wrong comes out of the handle.
@@ -132,12 +151,12 @@ impl<A: Portable, R: Portable> Task<A, R> {
     #[cold]
     fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
         let limits = runtime.limits(self.limits);
-        match self.guards.and_then(|guards| guards.retry) {
-            Some((retry, launch)) => {
-                TaskHandle::guarded(Guarded::start(runtime, limits, retry, launch(self.kind)))
-            }
-            None => Self { guards: None, ..self }.go_on(runtime),
-        }
+        let Guards { retry, rescue } = self.guards.map_or_else(Guards::default, |guards| *guards);
+        let guarded = Guarded::new(runtime, limits, rescue);
+        TaskHandle::guarded(match retry {
+            Some((retry, launcher)) => guarded.start_again(retry, launcher(self.kind)),
+            None => guarded.start_once(|runtime, attempt| launch(&self.kind, runtime, attempt)),
+        })
     }
 
     #[inline]
@@ -155,6 +174,13 @@ impl<A: Portable, R: Portable> Task<A, R> {
 }
 
 impl<A: Portable, R: Portable> Kind<A, R> {
+    fn address(&self) -> usize {
+        match self {
+            Self::Thunk(thunk) => *thunk as usize,
+            Self::Function(_, function) => *function as usize,
+        }
+    }
+
     /// Encodes the input and submits it as an attempt of this number, with this mark.
     #[inline]
     fn submit(&self, runtime: &Runtime, (mark, attempt): (u8, u8)) -> Result<Ticket, TaskError> {

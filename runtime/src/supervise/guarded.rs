@@ -1,9 +1,10 @@
-//! Guarded: the handle's side of a task that is tried again. It is driven by whoever waits.
+//! Guarded: the handle's side of a task that is tried again or falls back. It is driven by whoever waits.
 //!
 //! Nothing here has a thread: `advance` looks where the attempt is and goes as far as it can without waiting for a
 //! task or a pause. `wait` and `poll` sleep on what `advance` says: the attempt's slot, or an alarm of the watching
 //! thread. Whoever asked to be woken is asked for again in each new phase.
 
+use super::fallback::Rescue;
 use super::retry::{Retry, Tries};
 use crate::book::Outcome;
 use crate::deadlines::{Alarm, Limits};
@@ -40,6 +41,7 @@ pub(crate) struct Guarded<R> {
     attempt: Attempt,
     again: Option<(Retry, Launch)>,
     tries: Tries,
+    rescue: Option<Box<dyn Rescue<R>>>,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
     result: PhantomData<fn() -> R>,
@@ -67,26 +69,44 @@ pub(crate) enum Standing {
 }
 
 impl<R: Portable> Guarded<R> {
-    /// Starts the first attempt.
-    ///
-    /// # Blocking
-    /// While the queue is full.
-    pub(crate) fn start(runtime: &Runtime, limits: Limits, retry: Retry, launch: Launch) -> Self {
+    /// For a task that starts now.
+    pub(crate) fn new(runtime: &Runtime, limits: Limits, rescue: Option<Box<dyn Rescue<R>>>) -> Self {
         let nanos = |allowed: Duration| u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline =
             limits.deadline.map(|allowed| (ticks::system_ns().saturating_add(nanos(allowed)), allowed));
-        retry.note_first_attempt();
-        let mut guarded = Self {
+        Self {
             parts: runtime.parts(),
             phase: Phase::Taken,
             attempt: Attempt { number: 1, timeout: limits.timeout, deadline },
-            again: Some((retry, launch)),
+            again: None,
             tries: Tries::default(),
+            rescue,
             waker: None,
             result: PhantomData,
-        };
-        guarded.launch();
-        guarded
+        }
+    }
+
+    /// Starts the only attempt.
+    ///
+    /// # Blocking
+    /// While the queue is full.
+    pub(crate) fn start_once(
+        mut self,
+        launch: impl FnOnce(&Runtime, &Attempt) -> Result<Ticket, TaskError>,
+    ) -> Self {
+        self.launch(launch);
+        self
+    }
+
+    /// Starts the first of several attempts.
+    ///
+    /// # Blocking
+    /// While the queue is full.
+    pub(crate) fn start_again(mut self, retry: Retry, mut launch: Launch) -> Self {
+        retry.note_first_attempt();
+        self.launch(&mut launch);
+        self.again = Some((retry, launch));
+        self
     }
 
     /// Waits until the task has ended for good; false if `deadline_ns` (monotonic) came first.
@@ -165,10 +185,19 @@ impl<R: Portable> Guarded<R> {
 
     /// The value or the error of an ended task.
     pub(crate) fn take(&mut self) -> Result<R, TaskError> {
-        match std::mem::replace(&mut self.phase, Phase::Taken) {
+        let outcome = match std::mem::replace(&mut self.phase, Phase::Taken) {
             Phase::Finished(outcome) => resolve(outcome, &self.parts),
             Phase::Failed(error) => Err(error),
             Phase::Running(_) | Phase::Pausing { .. } | Phase::Taken => Err(TaskError::Closed),
+        };
+        let Some(rescue) = self.rescue.take() else { return outcome };
+        let registry = self.parts.supervise();
+        match outcome {
+            Ok(value) => {
+                rescue.keep(registry, &value);
+                Ok(value)
+            }
+            Err(error) => rescue.give(registry, &error).ok_or(error),
         }
     }
 
@@ -253,13 +282,14 @@ impl<R: Portable> Guarded<R> {
             self.phase = Phase::Failed(TaskError::TimedOut { after });
             return;
         }
-        self.launch();
+        if let Some((retry, mut launch)) = self.again.take() {
+            self.launch(&mut launch);
+            self.again = Some((retry, launch));
+        }
     }
 
-    fn launch(&mut self) {
-        let runtime = self.parts.as_runtime();
-        let Some((_, launch)) = &mut self.again else { return };
-        self.phase = match launch(&runtime, &self.attempt) {
+    fn launch(&mut self, launch: impl FnOnce(&Runtime, &Attempt) -> Result<Ticket, TaskError>) {
+        self.phase = match launch(&self.parts.as_runtime(), &self.attempt) {
             Ok(ticket) => Phase::Running(ticket),
             Err(error) => Phase::Failed(error),
         };

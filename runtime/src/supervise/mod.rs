@@ -2,12 +2,16 @@
 
 mod backoff;
 mod budget;
+mod cache;
+mod fallback;
 mod guarded;
 mod registry;
 mod retry;
 
 pub use backoff::Backoff;
 pub use budget::RetryBudget;
+pub use fallback::Fallback;
+pub(crate) use fallback::Rescue;
 pub(crate) use guarded::{Attempt, Guarded, Launch, Standing};
 pub(crate) use registry::Registry;
 pub use retry::Retry;
@@ -21,10 +25,11 @@ pub(crate) type Launcher<A, R> = fn(Kind<A, R>) -> Launch;
 pub(crate) struct Guards<A, R> {
     /// With what starts each attempt, which only a task with an input that may change threads has.
     pub(crate) retry: Option<(Retry, Launcher<A, R>)>,
+    pub(crate) rescue: Option<Box<dyn Rescue<R>>>,
 }
 
 impl<A, R> Default for Guards<A, R> {
     fn default() -> Self {
-        Self { retry: None }
+        Self { retry: None, rescue: None }
     }
 }

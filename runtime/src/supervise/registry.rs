@@ -1,13 +1,20 @@
 //! Registry: what the policies of one runtime share, in the memory of its process.
 
+use super::cache::Cache;
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::{AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     retries: AtomicU64,
+    fallbacks: AtomicU64,
+    /// Functions whose first fallback was told.
+    told: Mutex<HashSet<usize>>,
+    cache: Cache,
     /// Random numbers given so far.
     randoms: AtomicU64,
 }
@@ -15,12 +22,24 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn stats(&self) -> PolicyStats {
         PolicyStats {
-            retries: self.retries.load(Ordering::Relaxed), // Relaxed: a counter.
+            // Relaxed, all of these: counters.
+            retries: self.retries.load(Ordering::Relaxed),
+            fallbacks: self.fallbacks.load(Ordering::Relaxed),
         }
     }
 
     pub(super) fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    }
+
+    /// Counts a fallback; true for the first of the function at this address.
+    pub(super) fn count_fallback(&self, function: usize) -> bool {
+        self.fallbacks.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(function)
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// A number that nobody can foretell well enough to come back at the same moment.
