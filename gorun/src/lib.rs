@@ -21,6 +21,10 @@ pub use gorun_runtime::{
     Backoff, Block, BuildError, Builder, Config, Evidence, Fallback, IntoTask, Map, Outcomes, Placement,
     PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice,
     SliceLoan, Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
+    Backoff, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder, Config, Evidence,
+    Fallback, IntoTask, Map, Outcomes, Placement, PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget,
+    Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, error, go,
+    go_all, go_any, go_map, go_parallel, go_race,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -34,5 +38,8 @@ pub mod prelude {
         TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
         Backoff, Block, Fallback, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats,
         Task, TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
+        Backoff, Block, BreakerSettings, BreakerState, Fallback, Placement, Plain, Retry, Runtime, SeatStats,
+        SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel,
+        go_race,
     };
 }

@@ -66,6 +66,12 @@ pub enum TaskError {
         /// Where.
         place: Place,
     },
+    /// Its breaker lets no task through.
+    #[error("the circuit breaker is open; try again after {retry_after:?}")]
+    CircuitOpen {
+        /// When it is worth asking again; `Duration::MAX` if the breaker was forced open.
+        retry_after: Duration,
+    },
     /// The runtime was shut down before it finished.
     #[error("the runtime was shut down before the task finished")]
     Closed,
@@ -125,6 +131,12 @@ pub enum Rejection {
     CannotKill {
         /// Where.
         place: Cow<'static, str>,
+    },
+    /// It asks inside a task for what only the host has.
+    #[error("{what} works in the host only; start the task there")]
+    HostOnly {
+        /// What it asks for.
+        what: &'static str,
     },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]

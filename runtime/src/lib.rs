@@ -37,5 +37,5 @@ pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};
 pub use runtime::{Builder, Runtime};
 pub use stats::{PolicyStats, SeatStats, Stats};
-pub use supervise::{Backoff, Fallback, Retry, RetryBudget};
+pub use supervise::{Backoff, BreakerHandle, BreakerSettings, BreakerState, Fallback, Retry, RetryBudget};
 pub use task::{IntoTask, Task};

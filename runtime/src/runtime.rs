@@ -10,7 +10,7 @@ use crate::map::Map;
 use crate::pool::{Pool, Threads};
 use crate::report;
 use crate::stats::Stats;
-use crate::supervise::Registry;
+use crate::supervise::{BreakerHandle, Registry};
 use crate::task::{IntoTask, Task};
 use gorun_shm::Segment;
 use gorun_shm::os::ticks::{self, Rate};
@@ -190,6 +190,13 @@ impl Runtime {
         let mut stats = Stats::read(&self.inner.dispatcher.commons);
         stats.policies = Some(self.inner.supervise.stats());
         stats
+    }
+
+    /// The circuit breaker of this name, made at its first use, for [`Task::breaker`]. It stays as long as the runtime:
+    /// name it after a service or a function, not after a request.
+    #[must_use]
+    pub fn breaker(&self, name: &str) -> BreakerHandle {
+        self.inner.supervise.breaker(name)
     }
 
     #[inline]

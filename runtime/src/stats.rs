@@ -48,6 +48,8 @@ pub struct PolicyStats {
     pub retries: u64,
     /// Values that a fallback gave in place of an error.
     pub fallbacks: u64,
+    /// Attempts that an open breaker refused.
+    pub refused_by_breaker: u64,
 }
 
 /// A seat's counters. They survive its workers.

@@ -121,6 +121,21 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// Asks the breaker of this name, made at its first use, before each attempt, and tells it how the attempt ended:
+    /// see [`Runtime::breaker`](crate::Runtime::breaker). While it is open the task ends as
+    /// [`TaskError::CircuitOpen`], which is not retried, and for which a fallback may stand in.
+    ///
+    /// A value is a success. Panics, crashes, timeouts and results that could not come back are failures. What was
+    /// cancelled, closed or not accepted is neither, nor is a task whose handle is dropped. The breaker hears of an
+    /// outcome when the handle is waited for or asked; its time is that of the task all the same, waiting in line
+    /// included.
+    ///
+    /// Breakers are the host's: inside a task this ends as [`Rejection::HostOnly`].
+    pub fn breaker(mut self, name: &str) -> Self {
+        self.guards.get_or_insert_default().breaker = Some(name.into());
+        self
+    }
+
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
     ///
     /// Never panics: whatever is wrong comes out of the handle.
@@ -151,8 +166,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
     #[cold]
     fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
         let limits = runtime.limits(self.limits);
-        let Guards { retry, rescue } = self.guards.map_or_else(Guards::default, |guards| *guards);
-        let guarded = Guarded::new(runtime, limits, rescue);
+        let Guards { retry, rescue, breaker } = self.guards.map_or_else(Guards::default, |guards| *guards);
+        let guarded = Guarded::new(runtime, limits, rescue, breaker);
         TaskHandle::guarded(match retry {
             Some((retry, launcher)) => guarded.start_again(retry, launcher(self.kind)),
             None => guarded.start_once(|runtime, attempt| launch(&self.kind, runtime, attempt)),

@@ -1,9 +1,10 @@
-//! Guarded: the handle's side of a task that is tried again or falls back. It is driven by whoever waits.
+//! Guarded: the handle's side of a task that is tried again, falls back, or asks a breaker. It is driven by whoever waits.
 //!
 //! Nothing here has a thread: `advance` looks where the attempt is and goes as far as it can without waiting for a
 //! task or a pause. `wait` and `poll` sleep on what `advance` says: the attempt's slot, or an alarm of the watching
 //! thread. Whoever asked to be woken is asked for again in each new phase.
 
+use super::circuit::Call;
 use super::fallback::Rescue;
 use super::retry::{Retry, Tries};
 use crate::book::Outcome;
@@ -18,6 +19,7 @@ use gorun_worker::codec::Portable;
 use gorun_worker::context;
 use gorun_worker::wire::status::Status;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -42,6 +44,9 @@ pub(crate) struct Guarded<R> {
     again: Option<(Retry, Launch)>,
     tries: Tries,
     rescue: Option<Box<dyn Rescue<R>>>,
+    breaker: Option<Box<str>>,
+    /// The attempt as the breaker sees it.
+    call: Option<Arc<Call>>,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
     result: PhantomData<fn() -> R>,
@@ -70,7 +75,12 @@ pub(crate) enum Standing {
 
 impl<R: Portable> Guarded<R> {
     /// For a task that starts now.
-    pub(crate) fn new(runtime: &Runtime, limits: Limits, rescue: Option<Box<dyn Rescue<R>>>) -> Self {
+    pub(crate) fn new(
+        runtime: &Runtime,
+        limits: Limits,
+        rescue: Option<Box<dyn Rescue<R>>>,
+        breaker: Option<Box<str>>,
+    ) -> Self {
         let nanos = |allowed: Duration| u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline =
             limits.deadline.map(|allowed| (ticks::system_ns().saturating_add(nanos(allowed)), allowed));
@@ -81,6 +91,8 @@ impl<R: Portable> Guarded<R> {
             again: None,
             tries: Tries::default(),
             rescue,
+            breaker,
+            call: None,
             waker: None,
             result: PhantomData,
         }
@@ -162,9 +174,10 @@ impl<R: Portable> Guarded<R> {
             self.settle();
             match self.phase {
                 Phase::Running(ticket) => {
-                    let dispatcher = self.parts.dispatcher();
-                    let ended =
-                        self.waker.as_ref().is_some_and(|waker| !dispatcher.ask_to_be_woken(&ticket, waker));
+                    let ended = self.waker.as_ref().is_some_and(|waker| match &self.call {
+                        Some(call) => !call.ask_to_be_woken(waker),
+                        None => !self.parts.dispatcher().ask_to_be_woken(&ticket, waker),
+                    });
                     if !ended {
                         return Standing::Running(ticket);
                     }
@@ -236,6 +249,8 @@ impl<R: Portable> Guarded<R> {
         let dispatcher = self.parts.dispatcher();
         if dispatcher.is_foreign() && matches!(self.phase, Phase::Running(_) | Phase::Pausing { .. }) {
             self.phase = Phase::Failed(TaskError::Rejected { reason: Rejection::ForkedHost });
+            // Not told: another thread may have held the breaker's lock when this process was forked.
+            self.call = None;
         }
         let Phase::Running(ticket) = self.phase else { return };
         if !dispatcher.is_done(&ticket) {
@@ -245,12 +260,19 @@ impl<R: Portable> Guarded<R> {
         self.phase = Phase::Taken;
         let broken = TaskError::Decode { place: Place::Slot };
         self.phase = match self.parts.dispatcher().take(&ticket) {
-            Some(outcome) if has_value(&outcome) => Phase::Finished(outcome),
+            Some(outcome) if has_value(&outcome) => {
+                self.end_call(Ok(()));
+                Phase::Finished(outcome)
+            }
             Some(outcome) => {
                 let error = resolve::<R>(outcome, &self.parts).err().unwrap_or(broken);
+                self.end_call(Err(&error));
                 self.after(error)
             }
-            None => Phase::Failed(broken),
+            None => {
+                self.end_call(Err(&broken));
+                Phase::Failed(broken)
+            }
         };
     }
 
@@ -289,10 +311,36 @@ impl<R: Portable> Guarded<R> {
     }
 
     fn launch(&mut self, launch: impl FnOnce(&Runtime, &Attempt) -> Result<Ticket, TaskError>) {
-        self.phase = match launch(&self.parts.as_runtime(), &self.attempt) {
-            Ok(ticket) => Phase::Running(ticket),
-            Err(error) => Phase::Failed(error),
+        let started = self.ask_breaker().and_then(|()| launch(&self.parts.as_runtime(), &self.attempt));
+        self.phase = match started {
+            Ok(ticket) => {
+                if let Some(call) = &self.call {
+                    call.watch(ticket);
+                }
+                Phase::Running(ticket)
+            }
+            Err(error) => {
+                self.end_call(Err(&error));
+                Phase::Failed(error)
+            }
         };
+    }
+
+    fn ask_breaker(&mut self) -> Result<(), TaskError> {
+        let Some(name) = &self.breaker else { return Ok(()) };
+        if self.parts.dispatcher().is_nested() {
+            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what: "a breaker" } });
+        }
+        let call = self.parts.supervise().call(name, &self.parts);
+        self.call = Some(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
+        Ok(())
+    }
+
+    /// Tells the breaker how the attempt ended.
+    fn end_call(&mut self, outcome: Result<(), &TaskError>) {
+        if let Some(call) = self.call.take() {
+            call.end(outcome);
+        }
     }
 
     /// Has whoever waits woken at the end of the pause; false if the runtime was shut down.
@@ -361,6 +409,11 @@ impl<R> Guarded<R> {
 impl<R> Drop for Guarded<R> {
     fn drop(&mut self) {
         self.drop_alarm();
+        if let Some(call) = self.call.take()
+            && !self.parts.dispatcher().is_foreign()
+        {
+            call.abandon();
+        }
         if let Phase::Running(ticket) = &self.phase {
             self.parts.dispatcher().detach(ticket);
         }

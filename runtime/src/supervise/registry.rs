@@ -1,11 +1,14 @@
 //! Registry: what the policies of one runtime share, in the memory of its process.
 
 use super::cache::Cache;
+use super::circuit::{BreakerHandle, Call, Circuits};
+use crate::runtime::PartsRef;
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::{AtomicU64, Ordering};
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// See the module's head.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub(crate) struct Registry {
     /// Functions whose first fallback was told.
     told: Mutex<HashSet<usize>>,
     cache: Cache,
+    circuits: Circuits,
+    refused_by_breaker: AtomicU64,
     /// Random numbers given so far.
     randoms: AtomicU64,
 }
@@ -25,6 +30,7 @@ impl Registry {
             // Relaxed, all of these: counters.
             retries: self.retries.load(Ordering::Relaxed),
             fallbacks: self.fallbacks.load(Ordering::Relaxed),
+            refused_by_breaker: self.refused_by_breaker.load(Ordering::Relaxed),
         }
     }
 
@@ -36,6 +42,20 @@ impl Registry {
     pub(super) fn count_fallback(&self, function: usize) -> bool {
         self.fallbacks.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(function)
+    }
+
+    /// The breaker of this name.
+    pub(crate) fn breaker(&self, name: &str) -> BreakerHandle {
+        self.circuits.handle(name)
+    }
+
+    /// A call through the breaker of this name, or when to ask again.
+    pub(super) fn call(&self, name: &str, parts: &PartsRef) -> Result<Arc<Call>, Duration> {
+        let call = self.circuits.ask(name, parts);
+        if call.is_err() {
+            self.refused_by_breaker.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+        }
+        call
     }
 
     pub(super) fn cache(&self) -> &Cache {

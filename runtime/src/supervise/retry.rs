@@ -82,7 +82,10 @@ impl Retry {
                 tries.crashes = tries.crashes.saturating_add(1);
                 tries.crashes < self.crash_attempts
             }
-            TaskError::Cancelled | TaskError::Closed | TaskError::Rejected { .. } => false,
+            TaskError::Cancelled
+            | TaskError::Closed
+            | TaskError::Rejected { .. }
+            | TaskError::CircuitOpen { .. } => false,
             failure => {
                 tries.failures = tries.failures.saturating_add(1);
                 tries.failures < self.attempts && self.when.map_or(is_passing(failure), |when| when(failure))
@@ -171,7 +174,8 @@ mod tests {
         let decode = TaskError::Decode { place: Place::Input };
         let refused = TaskError::ResultRefused { reason: ResultRefusal::Unencodable };
         let rejected = TaskError::Rejected { reason: Rejection::ForeignBlock };
-        for error in [TaskError::Cancelled, TaskError::Closed, rejected, decode.clone(), refused] {
+        let open = TaskError::CircuitOpen { retry_after: Duration::ZERO };
+        for error in [open, TaskError::Cancelled, TaskError::Closed, rejected, decode.clone(), refused] {
             assert_eq!(attempts(&retry, &error), 1, "{error}");
         }
         // The last two may be asked for; the first three may not.

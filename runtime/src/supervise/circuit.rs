@@ -1,0 +1,253 @@
+//! Circuit: a breaker by name, its listeners, and the calls that report to it. Lives in the memory of the host.
+
+use super::breaker::{BreakerSettings, BreakerState, Event, Machine, Verdict};
+use crate::dispatch::Ticket;
+use crate::error::TaskError;
+use crate::runtime::PartsRef;
+use gorun_shm::os::ticks;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+type Listener = Arc<dyn Fn(&str, BreakerState, BreakerState) + Send + Sync>;
+
+/// A breaker and who hears of its changes.
+pub(super) struct Circuit {
+    name: Box<str>,
+    machine: Mutex<Machine>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+impl Circuit {
+    fn new(name: &str) -> Self {
+        let machine = Mutex::new(Machine::new(BreakerSettings::default()));
+        Self { name: name.into(), machine, listeners: Mutex::new(Vec::new()) }
+    }
+
+    fn step(&self, event: Event) -> Verdict {
+        self.change(|machine, now_ns| machine.step(event, now_ns))
+    }
+
+    fn change<T>(&self, act: impl FnOnce(Machine, u64) -> (Machine, T)) -> T {
+        let mut machine = lock(&self.machine);
+        let before = machine.state();
+        let (next, told) = act(std::mem::take(&mut *machine), ticks::system_ns());
+        let after = next.state();
+        *machine = next;
+        drop(machine);
+        if before != after {
+            tracing::info!(breaker = %self.name, ?before, ?after, "a breaker changed its state");
+            // With no lock held: a listener may ask the breaker, or add another.
+            let listeners = lock(&self.listeners).clone();
+            listeners.iter().for_each(|listener| listener(&self.name, before, after));
+        }
+        told
+    }
+}
+
+/// A breaker of a runtime: to set it up, to watch it, and to force it.
+///
+/// Got from [`Runtime::breaker`](crate::Runtime::breaker); clones are the same breaker. Its state is in the memory of
+/// this process: other processes, and tasks in workers, do not see it.
+///
+/// ```
+/// use gorun_runtime::{BreakerSettings, BreakerState, Runtime, Task, TaskError};
+/// use std::time::Duration;
+///
+/// let runtime = Runtime::builder().workers(1).build()?;
+/// let breaker = runtime.breaker("weather");
+/// breaker.configure(BreakerSettings::default().failures(1, Duration::from_secs(10)));
+/// let ask = || Task::new(|| -> u32 { panic!("no answer") }).breaker("weather").go_on(&runtime).join();
+/// assert!(matches!(ask(), Err(TaskError::Panicked { .. })));
+/// assert_eq!(breaker.state(), BreakerState::Open);
+/// assert!(matches!(ask(), Err(TaskError::CircuitOpen { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct BreakerHandle {
+    circuit: Arc<Circuit>,
+}
+
+impl BreakerHandle {
+    /// Gives it other settings and closes it, with nothing counted. Calls under way are no longer counted.
+    pub fn configure(&self, settings: BreakerSettings) {
+        self.circuit.change(|machine, _| (machine.configured(settings), ()));
+    }
+
+    /// What it does now. An open one turns half open only when the next task asks.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        lock(&self.circuit.machine).state()
+    }
+
+    /// Refuses every task until [`BreakerHandle::reset`].
+    pub fn force_open(&self) {
+        self.circuit.step(Event::ForceOpen);
+    }
+
+    /// Lets every task through until [`BreakerHandle::reset`], whatever fails.
+    pub fn force_close(&self) {
+        self.circuit.step(Event::ForceClose);
+    }
+
+    /// Closes it, with nothing counted, and lets it do its work.
+    pub fn reset(&self) {
+        self.circuit.step(Event::Reset);
+    }
+
+    /// Calls `listener` with the name, the state before and the state after, at each change.
+    ///
+    /// It is called by the thread that brought the change about, which may be one of the runtime's own: it must not
+    /// wait. It stays as long as the runtime.
+    pub fn on_change(&self, listener: impl Fn(&str, BreakerState, BreakerState) + Send + Sync + 'static) {
+        lock(&self.circuit.listeners).push(Arc::new(listener));
+    }
+}
+
+impl fmt::Debug for BreakerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerHandle")
+            .field("name", &self.circuit.name)
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+/// The breakers of a runtime. They stay as long as it: names are few.
+#[derive(Default)]
+pub(super) struct Circuits {
+    by_name: Mutex<HashMap<Box<str>, Arc<Circuit>>>,
+}
+
+impl Circuits {
+    pub(super) fn handle(&self, name: &str) -> BreakerHandle {
+        BreakerHandle { circuit: self.named(name) }
+    }
+
+    fn named(&self, name: &str) -> Arc<Circuit> {
+        let mut by_name = lock(&self.by_name);
+        if let Some(circuit) = by_name.get(name) {
+            return Arc::clone(circuit);
+        }
+        let circuit = Arc::new(Circuit::new(name));
+        by_name.insert(name.into(), Arc::clone(&circuit));
+        circuit
+    }
+
+    /// Asks the breaker of this name for a call.
+    pub(super) fn ask(&self, name: &str, parts: &PartsRef) -> Result<Arc<Call>, Duration> {
+        let circuit = self.named(name);
+        match circuit.step(Event::Ask) {
+            Verdict::Refused { retry_after } => Err(retry_after),
+            Verdict::Allowed(number) => {
+                let interest = Mutex::new(Interest::default());
+                let (parts, ticket) = (parts.clone(), OnceLock::new());
+                Ok(Arc::new(Call { circuit, number, parts, ticket, interest }))
+            }
+            Verdict::Noted => Err(Duration::ZERO),
+        }
+    }
+}
+
+impl fmt::Debug for Circuits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(lock(&self.by_name).keys()).finish()
+    }
+}
+
+/// A call that a breaker has let through.
+///
+/// It is the waker of its task, so that the breaker knows when the task was over, and not only when somebody looked.
+pub(super) struct Call {
+    circuit: Arc<Circuit>,
+    number: u64,
+    parts: PartsRef,
+    ticket: OnceLock<Ticket>,
+    interest: Mutex<Interest>,
+}
+
+#[derive(Default)]
+struct Interest {
+    /// True once the breaker was told of the outcome.
+    over: bool,
+    /// Whom else to wake.
+    waker: Option<Waker>,
+}
+
+impl Call {
+    /// The task stands here; the breaker hears when it is over.
+    pub(super) fn watch(self: &Arc<Self>, ticket: Ticket) {
+        let _ = self.ticket.set(ticket);
+        self.note_if_returned();
+    }
+
+    /// Has the waker called too when the task is over; false if it is.
+    pub(super) fn ask_to_be_woken(self: &Arc<Self>, waker: &Waker) -> bool {
+        lock(&self.interest).waker = Some(waker.clone());
+        self.note_if_returned()
+    }
+
+    /// True if the task goes on, and we are woken at its end.
+    fn note_if_returned(self: &Arc<Self>) -> bool {
+        let Some(ticket) = self.ticket.get() else { return false };
+        if lock(&self.interest).over {
+            return false;
+        }
+        // A task whose outcome was taken meanwhile is over too: its slot has ended or has another life.
+        let runs = self.parts.dispatcher().ask_to_be_woken(ticket, &Waker::from(Arc::clone(self)));
+        if !runs {
+            self.circuit.step(Event::Returned(self.number));
+        }
+        runs
+    }
+
+    /// Tells the breaker how the call ended.
+    pub(super) fn end(&self, outcome: Result<(), &TaskError>) {
+        let event = match outcome {
+            Ok(()) => Event::Succeeded(self.number),
+            // Not the doing of the function.
+            Err(
+                TaskError::Cancelled
+                | TaskError::Closed
+                | TaskError::Rejected { .. }
+                | TaskError::CircuitOpen { .. },
+            ) => Event::Abandoned(self.number),
+            Err(_) => Event::Failed(self.number),
+        };
+        self.close(event);
+    }
+
+    /// Nobody will look at the outcome.
+    pub(super) fn abandon(&self) {
+        self.close(Event::Abandoned(self.number));
+    }
+
+    fn close(&self, event: Event) {
+        let waker = {
+            let mut interest = lock(&self.interest);
+            interest.over = true;
+            interest.waker.take()
+        };
+        // With the lock released: a waker may run anything when it goes.
+        drop(waker);
+        self.circuit.step(event);
+    }
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        // Woken for nothing, it has asked again.
+        self.note_if_returned();
+        let waker = lock(&self.interest).waker.clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No user code runs under these locks, and each step leaves what they guard whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
