@@ -194,6 +194,20 @@ impl Runtime {
 
     /// The circuit breaker of this name, made at its first use, for [`Task::breaker`]. It stays as long as the runtime:
     /// name it after a service or a function, not after a request.
+    ///
+    /// Its state is in this process. Inside a task it is one of the worker's own, which no task asks.
+    ///
+    /// ```
+    /// use gorun_runtime::{BreakerState, Runtime, Task, TaskError};
+    ///
+    /// let runtime = Runtime::builder().workers(1).build()?;
+    /// runtime.breaker("billing").force_open();
+    /// let outcome = Task::new(|| 1_u8).breaker("billing").go_on(&runtime).join();
+    /// assert!(matches!(outcome, Err(TaskError::CircuitOpen { .. })));
+    /// runtime.breaker("billing").reset();
+    /// assert_eq!(runtime.breaker("billing").state(), BreakerState::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn breaker(&self, name: &str) -> BreakerHandle {
         self.inner.supervise.breaker(name)

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// What a task gives instead of an error, once all its attempts have failed.
 ///
-/// Every use is counted in `Stats::policies`, and the first of each function is told by a warning of `tracing`. The errors that are the
-/// user's own choice, `Cancelled` and `Closed`, stay errors; and where no runtime could start at all, that is told.
+/// Every use is counted in `Stats::policies`, and the first of each function is told by a warning of `tracing`. The
+/// errors that are the user's own choice, `Cancelled` and `Closed`, stay errors. Where the default runtime could not
+/// start, `go` has nothing to count in, and its error stands too.
 ///
 /// ```
 /// use gorun_runtime::{Fallback, Task};
