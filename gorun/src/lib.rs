@@ -12,19 +12,10 @@
 
 pub use gorun_runtime::observe;
 pub use gorun_runtime::{
-    Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, Rejection,
-    ResultRefusal, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError,
-    TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
-    Backoff, Block, BuildError, Builder, Config, Evidence, IntoTask, Map, Outcomes, Placement, PolicyStats,
-    Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan,
-    Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
-    Backoff, Block, BuildError, Builder, Config, Evidence, Fallback, IntoTask, Map, Outcomes, Placement,
-    PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice,
-    SliceLoan, Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
     Backoff, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder, Config, Evidence,
     Fallback, IntoTask, Map, Outcomes, Placement, PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget,
     Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, error, go,
-    go_all, go_any, go_map, go_parallel, go_race,
+    go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -32,14 +23,8 @@ pub use gorun_worker::codec::Portable;
 /// Everything most programs need, for `use gorun::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Block, Placement, Plain, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task, TaskError,
-        TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
-        Backoff, Block, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task,
-        TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
-        Backoff, Block, Fallback, Placement, Plain, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats,
-        Task, TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race,
         Backoff, Block, BreakerSettings, BreakerState, Fallback, Placement, Plain, Retry, Runtime, SeatStats,
         SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel,
-        go_race,
+        go_race, is_cancelled,
     };
 }

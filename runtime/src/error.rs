@@ -136,7 +136,7 @@ pub enum Rejection {
     #[error("{what} works in the host only; start the task there")]
     HostOnly {
         /// What it asks for.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]

@@ -22,10 +22,10 @@ mod results;
 pub mod runtime;
 mod select;
 pub mod stats;
+mod supervise;
 mod symbols;
 mod tally;
 pub mod task;
-mod supervise;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use config::{Config, Placement};

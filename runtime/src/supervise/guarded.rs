@@ -329,7 +329,7 @@ impl<R: Portable> Guarded<R> {
     fn ask_breaker(&mut self) -> Result<(), TaskError> {
         let Some(name) = &self.breaker else { return Ok(()) };
         if self.parts.dispatcher().is_nested() {
-            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what: "a breaker" } });
+            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what: "a breaker".into() } });
         }
         let call = self.parts.supervise().call(name, &self.parts);
         self.call = Some(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
