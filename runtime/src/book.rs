@@ -312,6 +312,14 @@ impl Book {
         self.stands_at(position)
     }
 
+    /// Takes in a task that has ended without ever standing in a slot.
+    pub(crate) fn enter_ended(&mut self, completion: Completion, keep: Option<Box<Keep>>) -> EntryId {
+        self.tally.submitted += u64::from(keep.as_ref().is_none_or(|keep| keep.output.is_none()));
+        let outcome = self.outcome_of(completion, self.me, keep);
+        self.tally.count(&outcome);
+        EntryId(self.occupy(Entry::Done(outcome)))
+    }
+
     /// Who runs the task at `position`, as its slot says; none if nobody does or it is not open.
     pub(crate) fn runner(&self, lane: Lane<'_>, position: u64) -> Option<OwnerId> {
         let (slot, lap) = lane.slot(position);
@@ -425,8 +433,11 @@ impl Book {
             self.vacate(EntryId(id));
             return true;
         }
-        let outcome =
-            if sound { self.outcome_of(slot.completion(), word, keep) } else { Outcome::Broken(Place::Slot) };
+        let outcome = if sound {
+            self.outcome_of(slot.completion(), word.owner(), keep)
+        } else {
+            Outcome::Broken(Place::Slot)
+        };
         self.at_slot[index] = NONE;
         self.uncollected -= 1;
         self.tally.count(&outcome);
@@ -453,7 +464,7 @@ impl Book {
         }
     }
 
-    fn outcome_of(&mut self, completion: Completion, word: Word, keep: Option<Box<Keep>>) -> Outcome {
+    fn outcome_of(&mut self, completion: Completion, runner: OwnerId, keep: Option<Box<Keep>>) -> Outcome {
         let smoothed = self.task_ticks;
         self.task_ticks = smoothed - smoothed / 8 + completion.ticks / 8;
         let Some(status) = Status::from_byte(completion.status) else {
@@ -465,7 +476,7 @@ impl Book {
         if let Some(keep) = &keep
             && keep.output.is_some()
         {
-            return self.range_outcome(status, &completion, word.owner(), keep);
+            return self.range_outcome(status, &completion, runner, keep);
         }
         let Completion { payload, result_bytes: bytes, marks, attempt, .. } = completion;
         match status {
@@ -473,7 +484,7 @@ impl Book {
                 Outcome::Inline { status, bytes, payload }
             }
             Status::Finished | Status::Panicked => {
-                match message::open(&self.blocks, word.owner(), self.me, payload, bytes, marks) {
+                match message::open(&self.blocks, runner, self.me, payload, bytes, marks) {
                     Ok(arrival) => Outcome::Message { status, arrival: Box::new(arrival) },
                     Err(_) => Outcome::Broken(Place::Result),
                 }

@@ -53,6 +53,8 @@ struct Condemned {
     lane: u16,
     position: u64,
     record: u16,
+    /// Which of the record's lives.
+    birth: u32,
     status: Status,
     allowed_ns: u64,
     signalled: bool,
@@ -92,6 +94,8 @@ impl Queue {
     }
 }
 
+/// Shortest pause between two looks whether a task with a timeout was started: thousands may stand in line.
+const READY_LOOK_NS_MIN: u64 = 500_000;
 /// Fewest entries that are looked through for those of ended tasks.
 const FULL_MIN: usize = 1024;
 
@@ -144,13 +148,12 @@ impl Dispatcher {
         Err(TaskError::Rejected { reason: Rejection::CannotKill { place: place.into() } })
     }
 
-    /// Sees to it that the task is over in time.
+    /// Sees to it that the task is over in time. Its deadline counts from `since_ns`, before it stood in line for a slot.
     #[cold]
-    pub(crate) fn limit(&self, ticket: &Ticket, limits: Limits) {
-        let now = ticks::system_ns();
+    pub(crate) fn limit(&self, ticket: &Ticket, limits: Limits, since_ns: u64) {
         let due = |allowed: Duration, of_run| {
-            let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2).max(1);
-            let at_ns = now.saturating_add(allowed_ns);
+            let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
+            let at_ns = since_ns.saturating_add(allowed_ns);
             Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run }
         };
         let deadline = limits.deadline.map(|allowed| due(allowed, false));
@@ -232,7 +235,13 @@ impl Dispatcher {
         let mut queue = self.deadlines.queue();
         queue.heap.extend(open);
         queue.full = (queue.heap.len() * 2).max(FULL_MIN);
-        self.deadlines.note_next(&queue);
+        let first = queue.first_ns();
+        let before = self.deadlines.note_next(&queue);
+        drop(queue);
+        if first < before {
+            // The watcher may have looked while the entries were here, and gone to sleep without them.
+            self.commons.host.bell.ring();
+        }
     }
 
     /// Ends or condemns every task whose time is over; true if somebody was condemned.
@@ -271,7 +280,10 @@ impl Dispatcher {
             return None;
         }
         match word.state() {
-            State::Ready if due.of_run => Some(Due { at_ns: now.saturating_add(due.allowed_ns), ..due }),
+            State::Ready if due.of_run => {
+                let pause = due.allowed_ns.max(READY_LOOK_NS_MIN);
+                Some(Due { at_ns: now.saturating_add(pause), ..due })
+            }
             State::Ready => {
                 let ended = self.end_unstarted(due.lane, due.position, Status::TimedOut, due.allowed_ns);
                 // Somebody has just started it.
@@ -307,16 +319,15 @@ impl Dispatcher {
         let owner = word.owner();
         let Some(record) = owner.worker_index() else { return false };
         // Only a process says who it is, and only a process can be killed.
-        let is_process =
-            self.commons.workers.get(usize::from(record)).is_some_and(|worker| worker.tenant().is_some());
-        if word.state() != State::Running || !is_process {
-            return false;
-        }
+        let worker = self.commons.workers.get(usize::from(record)).filter(|worker| worker.tenant().is_some());
+        let (State::Running, Some(worker)) = (word.state(), worker) else { return false };
+        // Read before the exchange: if that succeeds, it is the life that runs the task.
+        let birth = worker.birth();
         // Noted first: the worker may leave by itself as soon as its task is taken.
         let mut condemned = self.deadlines.condemned();
         let taken = slot.seize(lap, owner, self.me);
         if taken {
-            condemned.push(Condemned { lane, position, record, status, allowed_ns, signalled: false });
+            condemned.push(Condemned { lane, position, record, birth, status, allowed_ns, signalled: false });
         }
         taken
     }
@@ -330,14 +341,14 @@ impl Dispatcher {
             && self.condemn(intent.lane, position, status, allowed)
     }
 
-    /// Workers that were condemned since this was last asked.
-    pub(crate) fn to_be_killed(&self) -> Vec<u16> {
+    /// Workers that were condemned since this was last asked: records, and which of their lives.
+    pub(crate) fn to_be_killed(&self) -> Vec<(u16, u32)> {
         let mut condemned = self.deadlines.condemned();
         let fresh = condemned.iter_mut().filter(|condemned| !condemned.signalled);
         fresh
             .map(|condemned| {
                 condemned.signalled = true;
-                condemned.record
+                (condemned.record, condemned.birth)
             })
             .collect()
     }
@@ -345,18 +356,21 @@ impl Dispatcher {
     /// The thread of this worker is dead: what was taken from it ends now.
     pub(crate) fn end_condemned(&self, record: u16) {
         let ended: Vec<Condemned> = {
-            let mut condemned = self.deadlines.condemned();
-            let ended = condemned.iter().copied().filter(|condemned| condemned.record == record).collect();
-            condemned.retain(|condemned| condemned.record != record);
-            ended
+            let condemned = self.deadlines.condemned();
+            condemned.iter().copied().filter(|condemned| condemned.record == record).collect()
         };
         let Some(dead) = OwnerId::worker(record) else { return };
-        for Condemned { lane, position, status, allowed_ns, .. } in ended {
+        for Condemned { lane, position, status, allowed_ns, .. } in &ended {
             let progress = self
-                .place_of(lane, position, dead)
+                .place_of(*lane, *position, dead)
                 .map_or_else(RangeProgress::default, |(worker, depth)| worker.duty.progress(depth));
-            self.end_taken(lane, position, dead, status, limit_payload(progress, allowed_ns));
+            self.end_taken(*lane, *position, dead, *status, limit_payload(progress, *allowed_ns));
         }
+        // Only now: until they have ended, a patrol must know whose they are.
+        let is_ended = |one: &Condemned| {
+            ended.iter().any(|other| (one.lane, one.position) == (other.lane, other.position))
+        };
+        self.deadlines.condemned().retain(|condemned| !is_ended(condemned));
     }
 
     /// True while the task was taken from a worker whose death is not certain yet.

@@ -13,7 +13,7 @@ use gorun_shm::OwnerId;
 use gorun_shm::os::ticks::Rate;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spmc::Lane;
-use gorun_shm::slots::{Descriptor, Slot, State, Word};
+use gorun_shm::slots::{Completion, Descriptor, Slot, State, Word};
 use gorun_shm::sync::{AtomicBool, Ordering, fence, spin_hint};
 use gorun_worker::context;
 use gorun_worker::os::fork;
@@ -32,6 +32,9 @@ pub(crate) struct Ticket {
     pub(crate) position: u64,
     entry: EntryId,
 }
+
+/// Position of a task that never stood in a slot. No task gets that far, and no slot is in its lap.
+const NO_POSITION: u64 = u64::MAX - 1;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -147,6 +150,10 @@ impl Dispatcher {
                 }
                 Pushed::Full { keep: returned, oldest } => {
                     keep = returned;
+                    if self.nested {
+                        // Waiting for a slot could be waiting for a task on this very stack.
+                        return Ok(self.run_here(lane, descriptor, keep));
+                    }
                     self.home.note_load(lane, load);
                     refused += 1;
                     if refused % self.lanes.len() == 0 {
@@ -156,6 +163,17 @@ impl Dispatcher {
                 }
             }
         }
+    }
+
+    /// Runs a task of a worker's own at once, on the worker's stack: its lane is full, so there is enough for others.
+    #[cold]
+    fn run_here(&self, lane: u16, descriptor: &Descriptor, keep: Option<Box<Keep>>) -> Ticket {
+        let completion = match context::duty() {
+            Some(duty) => duty.run_here(*descriptor),
+            None => Completion { status: Status::Closed as u8, ..Completion::default() },
+        };
+        let entry = self.with_book(lane, |book, _| book.enter_ended(completion, keep));
+        Ticket { lane, position: NO_POSITION, entry }
     }
 
     /// The runtime is closed: the input will not be taken over by anybody.

@@ -136,7 +136,8 @@ impl<R: Portable> TaskHandle<R> {
     ///
     /// Returns false if it has ended already, or runs where nobody can kill it: on a thread, or as a task inside a task.
     /// Race-free: the task ends in one way, and this tells which. Other tasks lose nothing, unless the killed one was
-    /// running them while it waited for tasks of its own.
+    /// running them while it waited for tasks of its own, or was run by one that waited; tasks with a deadline or a
+    /// timeout are kept apart from others for that reason.
     pub fn kill(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().kill(ticket),

@@ -376,7 +376,11 @@ where
             runtime.dispatcher().limit_until(ticket, at_ns, allowed);
         }
         if let Some(timeout) = self.timeout {
-            runtime.dispatcher().limit(ticket, Limits { deadline: None, timeout: Some(timeout) });
+            runtime.dispatcher().limit(
+                ticket,
+                Limits { deadline: None, timeout: Some(timeout) },
+                ticks::system_ns(),
+            );
         }
     }
 

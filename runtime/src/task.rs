@@ -8,6 +8,7 @@ use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::runtime::Runtime;
 use crate::supervise::{Attempt, Fallback, Guarded, Guards, Launch, Retry};
+use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
 use gorun_worker::function::{self, Shim};
@@ -182,8 +183,9 @@ impl<A: Portable, R: Portable> Task<A, R> {
         }
         let dispatcher = runtime.dispatcher();
         dispatcher.check_limits()?;
+        let since_ns = ticks::system_ns();
         let ticket = self.kind.submit(runtime, (MARK_MORTAL, 1))?;
-        dispatcher.limit(&ticket, limits);
+        dispatcher.limit(&ticket, limits, since_ns);
         Ok(ticket)
     }
 }
@@ -244,7 +246,7 @@ fn launch<A: Portable, R: Portable>(
         dispatcher.limit_until(&ticket, at_ns, allowed);
     }
     if timeout.is_some() {
-        dispatcher.limit(&ticket, Limits { deadline: None, timeout });
+        dispatcher.limit(&ticket, Limits { deadline: None, timeout }, ticks::system_ns());
     }
     Ok(ticket)
 }

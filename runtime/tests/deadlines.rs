@@ -283,3 +283,47 @@ fn a_runtime_dropped_before_the_deadline_closes_the_task() {
         assert!(expected.contains(&outcome), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_deadline_is_kept_while_thousands_of_others_are_forgotten() {
+    let _watchdog = Watchdog::start("a_deadline_is_kept_while_thousands_of_others_are_forgotten");
+    let runtime = runtime(2);
+    for _ in 0..10 {
+        let task = Task::new(endless).deadline(SHORT).go_on(&runtime);
+        for n in 0..5_000_u32 {
+            let quick = Task::with(n, |n| n).deadline(LONG).go_on(&runtime);
+            if n % 3 == 0 {
+                assert_eq!(quick.join(), Ok(n));
+            }
+        }
+        assert_eq!(task.join(), timed_out(SHORT));
+    }
+}
+
+#[test]
+fn the_time_that_go_waits_for_a_slot_counts() {
+    let _watchdog = Watchdog::start("the_time_that_go_waits_for_a_slot_counts");
+    let runtime = Runtime::builder().workers(1).queue_slots(64).build().expect("build a runtime");
+    let gate = Gate::new();
+    let running = runtime.task(gate.name(), gate::wait);
+    let standing = gate.await_task();
+    let line: Vec<_> = (0..63_u32).map(|n| runtime.task(n, |n| n)).collect();
+    let opener = std::thread::spawn(move || {
+        std::thread::park_timeout(SHORT * 2);
+        drop(standing);
+    });
+    // Waits until the gate opens, and is late by then; it may still have been run before anybody looked.
+    let outcome = Task::new(endless).deadline(SHORT).go_on(&runtime).join();
+    assert_eq!(outcome, timed_out(SHORT));
+    opener.join().expect("the opener ends");
+    assert_eq!(running.join(), Ok(()));
+    assert!(line.into_iter().all(|task| task.join().is_ok()));
+}
+
+#[test]
+fn a_deadline_of_nothing_is_told_as_such() {
+    let _watchdog = Watchdog::start("a_deadline_of_nothing_is_told_as_such");
+    let runtime = runtime(1);
+    let outcome = Task::new(endless).deadline(Duration::ZERO).go_on(&runtime).join();
+    assert_eq!(outcome, timed_out(Duration::ZERO));
+}

@@ -180,3 +180,29 @@ fn the_error_of_a_nested_task_can_be_handed_on() {
         assert!(handed_on || lost, "{outcome:?}");
     }
 }
+
+#[test]
+fn thousands_of_nested_tasks_on_every_pool_end() {
+    let _watchdog = Watchdog::start("thousands_of_nested_tasks_on_every_pool_end");
+    fn deep(left: u32) -> u32 {
+        if left == 0 { 0 } else { Task::with(left - 1, deep).go().join().map_or(u32::MAX, |below| below + 1) }
+    }
+    fn fib(n: u32) -> u64 {
+        if n < 2 {
+            return u64::from(n);
+        }
+        let left = Task::with(n - 1, fib).go();
+        let right = fib(n - 2);
+        left.join().map_or(u64::MAX / 4, |left| left + right)
+    }
+    fn wide(n: u64) -> u64 {
+        go_map(0..n, |n| n).grain(1).collect::<Vec<u64>>().map_or(0, |values| values.into_iter().sum())
+    }
+    for workers in [1, 2, 3] {
+        let runtime = Runtime::builder().workers(workers).build().expect("build a runtime");
+        assert_eq!(runtime.task(700, deep).join(), Ok(700), "{workers} workers");
+        assert_eq!(runtime.task(16, fib).join(), Ok(987), "{workers} workers");
+        assert_eq!(runtime.task(5_000, wide).join(), Ok(12_497_500), "{workers} workers");
+        assert_eq!(runtime.stats().lost, 0);
+    }
+}

@@ -1,4 +1,6 @@
 //! What users write into serde implementations and drops may panic, refuse or crash like any other code.
+// UNSAFETY: a fork inside of a task is what one of the tests is about.
+#![expect(unsafe_code, reason = "fork is what is tested")]
 
 use gorun_runtime::{ResultRefusal, Runtime, TaskError};
 use gorun_test_programs::{Death, Watchdog, eventually};
@@ -228,4 +230,85 @@ fn a_task_may_exit_with_any_code_without_costing_the_isolation() {
         assert_eq!(evidence.exit_code(), Some(code));
         assert!(!runtime.is_degraded(), "after exit code {code}");
     }
+}
+
+/// A value whose drop panics in workers.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct PanicsInDrop {
+    number: u64,
+    bytes: Vec<u8>,
+    host: u32,
+}
+
+impl PanicsInDrop {
+    fn new(number: u64, bytes: usize, host: u32) -> Self {
+        Self { number, bytes: vec![1; bytes], host }
+    }
+}
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        assert!(self.host == std::process::id() || !self.number.is_multiple_of(3), "drop of {}", self.number);
+    }
+}
+
+#[test]
+fn a_result_whose_drop_panics_costs_only_its_own_item() {
+    let _watchdog = Watchdog::start("a_result_whose_drop_panics_costs_only_its_own_item");
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let host = std::process::id();
+    for bytes in [0, 5_000] {
+        let items = (0..40_u64).map(|number| (number, bytes, host));
+        let outcomes =
+            runtime.map(items, |(n, bytes, host)| PanicsInDrop::new(n, bytes, host)).grain(10).outcomes();
+        assert_eq!(outcomes.len(), 40);
+        for (n, outcome) in (0..).zip(outcomes) {
+            match outcome {
+                Ok(value) => assert_eq!((value.number, n % 3 == 0), (n, false)),
+                Err(error) => assert!(error.to_string().contains(&format!("drop of {n}")), "{n}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_result_whose_drop_panics_leaks_no_shared_memory() {
+    let _watchdog = Watchdog::start("a_large_result_whose_drop_panics_leaks_no_shared_memory");
+    let runtime = Runtime::builder().workers(1).message_bytes_max(1 << 20).build().unwrap();
+    let host = std::process::id();
+    for _ in 0..3_000 {
+        let task =
+            runtime.task((0_u64, 1_usize << 18, host), |(n, bytes, host)| PanicsInDrop::new(n, bytes, host));
+        match task.join() {
+            Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "drop of 0"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_panic_that_was_resumed_is_told_as_itself() {
+    let _watchdog = Watchdog::start("a_panic_that_was_resumed_is_told_as_itself");
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let caught = runtime.go(|| std::panic::catch_unwind(|| panic!("of another task")).is_err());
+    assert_eq!(caught.join(), Ok(true));
+    let resumed = runtime.go(|| -> u8 { std::panic::resume_unwind(Box::new("of its own")) }).join();
+    assert_eq!(resumed, Err(TaskError::Panicked { message: "of its own".into(), location: None }));
+}
+
+#[test]
+fn a_fork_that_returns_from_its_task_does_not_become_a_second_worker() {
+    let _watchdog = Watchdog::start("a_fork_that_returns_from_its_task_does_not_become_a_second_worker");
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    for n in 0..30_u32 {
+        let task = runtime.task(n, |n: u32| {
+            // SAFETY: a worker has one thread; the child goes back into gorun's own code, which is what is tested.
+            let pid = unsafe { libc::fork() };
+            (n, pid > 0, std::process::id())
+        });
+        let (value, parent, pid) = task.join().unwrap();
+        assert_eq!((value, parent), (n, true));
+        assert_eq!(runtime.go(std::process::id).join(), Ok(pid));
+    }
+    assert_eq!(runtime.stats().seats[0].deaths, 0);
 }

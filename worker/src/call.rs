@@ -72,6 +72,11 @@ impl<'a> Call<'a> {
     #[inline]
     pub(crate) fn panicked(&mut self, report: &PanicReport) {
         self.panics += 1;
+        if self.completion.marks & MARK_IN_BLOCK != 0 {
+            // The value was sealed, and its drop panicked: nobody will take it over.
+            let _ = self.commons.blocks.free(message::handle_of(self.completion.payload), self.owner);
+        }
+        self.completion.marks = 0;
         self.seal_as(Status::Panicked, report);
     }
 

@@ -70,7 +70,12 @@ pub fn contain<R>(task: impl FnOnce() -> R) -> Result<R, PanicReport> {
 #[cold]
 fn report_of(payload: &(dyn Any + Send)) -> PanicReport {
     let noted = LAST_PANIC.with(|report| report.borrow_mut().take());
-    noted.unwrap_or_else(|| PanicReport { message: message_of(payload), location: None })
+    let message = message_of(payload);
+    // One that a task caught itself and that is not this one was noted too: `resume_unwind` calls no hook.
+    match noted {
+        Some(report) if report.message == message => report,
+        _ => PanicReport { message, location: None },
+    }
 }
 
 #[inline]

@@ -58,6 +58,8 @@ pub struct Duty {
     record: u16,
     owner: OwnerId,
     kind: Kind,
+    /// Forks behind this process when the duty was made.
+    forks: u32,
     seat: Cell<Option<u16>>,
     depth: Cell<usize>,
     tenure: Tenure,
@@ -102,6 +104,7 @@ impl Duty {
             record,
             owner,
             kind,
+            forks: fork::forks(),
             seat,
             depth,
             tenure,
@@ -202,17 +205,23 @@ impl Duty {
         }
     }
 
-    /// Runs a task; gives the ticks it took.
-    fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) -> u64 {
-        let depth = self.depth.get();
-        let start = if self.last_end.get() == 0 { ticks::now() } else { self.last_end.get() };
-        let mortal = descriptor.marks & MARK_MORTAL != 0;
-        if mortal {
-            self.record().duty.note_start(depth, start);
-            self.mortal.set(self.mortal.get() + 1);
-        }
+    /// Runs a task of this worker's own that never stood in a slot, inside of the one that started it.
+    #[must_use]
+    pub fn run_here(&self, descriptor: Descriptor) -> Completion {
+        let (depth, start) = (self.depth.get(), ticks::now());
         self.enter(depth + 1);
-        let parties = (self.owner, self.commons.producer(lane));
+        let call = self.call(descriptor, (self.owner, self.owner), depth);
+        let (items, panics, mut completion) = (call.items, call.panics, call.completion);
+        completion.ticks = ticks::now().wrapping_sub(start);
+        self.account(depth, completion.ticks, items, panics);
+        self.record().duty.note_progress(depth, RangeProgress::default());
+        self.enter(depth);
+        self.last_end.set(0);
+        completion
+    }
+
+    /// Calls the task's function; whatever it does, there is a completion.
+    fn call(&self, descriptor: Descriptor, parties: (OwnerId, OwnerId), depth: usize) -> Call<'_> {
         let mut call = Call::new(&self.commons, &self.record().duty, descriptor, parties, depth);
         // User code runs in the shim outside of the user's function too: where values are decoded, encoded, dropped.
         match context::contain(|| function::invoke(&mut call)) {
@@ -220,6 +229,26 @@ impl Duty {
             Ok(false) => call.end(Status::UnknownFunction),
             Err(report) => call.panicked(&report),
         }
+        if fork::forks() != self.forks {
+            // The task forked, and this is the child: it must not go on as the worker.
+            fork::leave(exit::ASKED);
+        }
+        call
+    }
+
+    /// Runs a task; gives the ticks it took.
+    fn run(&self, lane: LaneId, position: u64, descriptor: Descriptor) -> u64 {
+        let depth = self.depth.get();
+        // The end of the task before is the start of this one, but not of one inside of another.
+        let start = if depth > 0 || self.last_end.get() == 0 { ticks::now() } else { self.last_end.get() };
+        let mortal = descriptor.marks & MARK_MORTAL != 0;
+        if mortal {
+            self.record().duty.note_start(depth, start);
+            self.mortal.set(self.mortal.get() + 1);
+        }
+        self.enter(depth + 1);
+        let parties = (self.owner, self.commons.producer(lane));
+        let call = self.call(descriptor, parties, depth);
         let end = ticks::now();
         let spent = end.wrapping_sub(start);
         let (items, panics) = (call.items, call.panics);

@@ -63,6 +63,7 @@ pub fn run_range<A: Portable, R: Portable>(call: &mut Call<'_>) {
             count,
             done: 0,
             written: 0,
+            item_start: 0,
             last_tag: ITEM_FINISHED,
         };
         range.run(user, bytes, skip);
@@ -91,6 +92,8 @@ struct Range<'c, 'a, 'o> {
     /// Items behind us, skipped ones included.
     done: u32,
     written: usize,
+    /// Where the results of the item that runs begin.
+    item_start: usize,
     /// Tag of the item whose result lies in a message of its own.
     last_tag: u8,
 }
@@ -107,6 +110,8 @@ impl Range<'_, '_, '_> {
             // One net for many items: only a panic makes a new one necessary.
             let stop = contain(|| self.run_items::<A, R>(user, &mut bytes)).unwrap_or_else(|report| {
                 self.call.panics += 1;
+                // What the item had written before it panicked, in the drop of its value, is taken back.
+                self.written = self.item_start;
                 let appended = self.append::<PanicReport>(ITEM_PANICKED, &report);
                 self.pass(appended)
             });
@@ -126,6 +131,7 @@ impl Range<'_, '_, '_> {
         while self.done < self.count {
             let Some(item) = next_item(bytes) else { return Some(Stop::Undecodable) };
             self.note(1);
+            self.item_start = self.written;
             let appended = self.run_item::<A, R>(user, item);
             let stop = self.pass(appended);
             if stop.is_some() {

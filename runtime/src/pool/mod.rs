@@ -250,9 +250,13 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills the worker in the record, whatever it does.
-    fn kill_worker(&self, record: u16) {
+    /// Kills the worker that lives in the record in this life of it, whatever it does.
+    fn kill_worker(&self, record: u16, birth: u32) {
         let state = self.lock();
+        if self.birth_in(record).birth != birth {
+            // It has left by itself, and another lives there now.
+            return;
+        }
         if let Some((_, pidfd, _)) = state.pidfds.get(&record) {
             // One that is gone already is what we want.
             let _ = pidfd::kill(pidfd);
@@ -273,6 +277,7 @@ impl Pool {
     fn check_memory(&self, limit: u64) {
         let processes = self.lock().roster.processes();
         for (record, pid) in processes {
+            let birth = self.birth_in(record).birth;
             let duty = &self.commons.workers[usize::from(record)].duty;
             if duty.depth() == 0 || memory::resident_of(pid) <= limit {
                 continue;
@@ -283,7 +288,7 @@ impl Pool {
                     self.dispatcher.condemn_run_by(record, intent, Status::OutOfMemory, limit);
                 }
             }
-            self.kill_worker(record);
+            self.kill_worker(record, birth);
         }
     }
 

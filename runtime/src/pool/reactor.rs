@@ -190,6 +190,16 @@ fn seen_ended(pool: &Pool, record: u16) {
     }
     *ended = true;
     let pid = *pid;
+    if pool
+        .commons
+        .workers
+        .get(usize::from(record))
+        .and_then(WorkerRecord::tenant)
+        .is_some_and(|found| found != pid)
+    {
+        // A second try at a worker that was there already.
+        return adopt(pool, &mut state, record);
+    }
     let actions = state.roster.dying(record);
     pool.carry_out(&mut state, actions);
     if !is_told_by_zygote(&state, record) {

@@ -84,8 +84,8 @@ fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
 
 /// Kills the workers whose tasks were taken from them. They die like others: seen, buried, replaced.
 fn kill_condemned(pool: &Pool) {
-    for record in pool.dispatcher.to_be_killed() {
-        pool.kill_worker(record);
+    for (record, birth) in pool.dispatcher.to_be_killed() {
+        pool.kill_worker(record, birth);
     }
 }
 

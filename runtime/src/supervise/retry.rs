@@ -117,7 +117,8 @@ fn is_passing(error: &TaskError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Evidence, Place, Rejection, ResultRefusal};
+    use crate::error::{Place, Rejection, ResultRefusal};
+    use crate::evidence::Evidence;
     use gorun_worker::wire::ids::{Seat, WorkerId};
     use gorun_worker::zygote::protocol::ProcessEnd;
 
@@ -128,7 +129,13 @@ mod tests {
     fn lost() -> TaskError {
         let worker = WorkerId { seat: Seat(0), generation: 1 };
         TaskError::WorkerLost {
-            evidence: Box::new(Evidence { worker, pid: 1, end: ProcessEnd::Unknown, attempt: 1 }),
+            evidence: Box::new(Evidence {
+                worker,
+                pid: 1,
+                end: ProcessEnd::Unknown,
+                attempt: 1,
+                details: None,
+            }),
         }
     }
 

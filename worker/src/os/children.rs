@@ -4,7 +4,7 @@ use crate::zygote::protocol::ProcessEnd;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
 
@@ -54,20 +54,22 @@ impl Deaths {
         Ok(Woken { socket, children })
     }
 
-    /// Sleeps until a child has ended.
+    /// Sleeps until a child has ended, at most `milliseconds`; false if that passed.
     ///
     /// # Errors
     /// What the kernel said.
     ///
     /// # Blocking
     /// Until then.
-    pub fn wait_for_child(&mut self) -> io::Result<()> {
-        match poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)], None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    pub fn wait_for_child(&mut self, milliseconds: i64) -> io::Result<bool> {
+        let limit = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+        let ended = match poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)], Some(&limit)) {
+            Ok(ready) => ready > 0,
+            Err(rustix::io::Errno::INTR) => true,
             Err(errno) => return Err(errno.into()),
-        }
+        };
         self.clear();
-        Ok(())
+        Ok(ended)
     }
 
     /// One signal may stand for many deaths, so the reaping loop asks until there is none.

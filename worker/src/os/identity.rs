@@ -13,10 +13,10 @@ pub fn set_name(name: &str) {
     }
 }
 
-/// The name of the worker in a record.
+/// The name of the worker in a record, within the 15 bytes that the kernel keeps.
 #[must_use]
 pub fn worker_name(record: u16) -> String {
-    format!("gorun-worker-{record}")
+    format!("gorun-worker{record}")
 }
 
 /// The name of another process; none if it is gone, or cannot be asked.

@@ -18,6 +18,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// How long the end of its lease may take to end a worker.
+const LEASE_MS: i64 = 100;
+
 struct Server {
     socket: OwnedFd,
     deaths: Deaths,
@@ -92,8 +95,13 @@ impl Server {
     /// The host is gone or has let go of us: its workers end with their lease, and are reaped before we leave.
     fn retire(&mut self) -> i32 {
         self.reap();
-        while !self.children.is_empty() && self.deaths.wait_for_child().is_ok() {
-            self.reap();
+        while !self.children.is_empty() {
+            match self.deaths.wait_for_child(LEASE_MS) {
+                Ok(true) => self.reap(),
+                // A task closed the descriptor of its worker's lease. Not reaped yet, so the numbers are theirs.
+                Ok(false) => self.children.keys().for_each(|pid| identity::kill(*pid)),
+                Err(_) => break,
+            }
         }
         exit::ASKED
     }

@@ -233,3 +233,20 @@ fn zygotes_killed_in_mid_fork_leave_no_second_worker_for_a_seat() {
     }
     assert_eq!(descriptors::open(), before);
 }
+
+#[test]
+fn fifty_runtimes_at_once_work_and_leave_nothing() {
+    if !alone("fifty_runtimes_at_once_work_and_leave_nothing") {
+        return;
+    }
+    let _watchdog = Watchdog::start("fifty_runtimes_at_once_work_and_leave_nothing");
+    let before = descriptors::open();
+    let runtimes: Vec<Runtime> =
+        (0..50).map(|_| Runtime::builder().workers(1).spares(0).build().unwrap()).collect();
+    for (n, runtime) in (0..).zip(&runtimes) {
+        assert_eq!(runtime.task(n, |n: u32| n).join(), Ok(n));
+    }
+    drop(runtimes);
+    assert_eq!(of_this_run(), []);
+    assert_eq!(descriptors::open(), before);
+}
