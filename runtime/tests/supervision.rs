@@ -1,8 +1,9 @@
 //! Processes of a runtime killed from outside: idle and busy workers, spares, the zygote, all at once.
 
 use gorun_runtime::{Runtime, TaskError};
-use gorun_test_programs::processes::{await_end, await_family, family, kill, open};
+use gorun_test_programs::processes::{await_end, await_family, family, kill, open, stop};
 use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
+use std::fs;
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().expect("build a runtime")
@@ -36,6 +37,33 @@ fn killing_the_spare_costs_nothing_and_it_is_replaced() {
         assert_eq!(await_family(&runtime, 1).seated, before.seated);
     }
     assert_eq!(runtime.go(|| 1_u8).join(), Ok(1));
+}
+
+#[test]
+fn a_worker_stopped_at_its_birth_does_not_hide_the_death_of_its_zygote() {
+    let _watchdog = Watchdog::start("a_worker_stopped_at_its_birth_does_not_hide_the_death_of_its_zygote");
+    for _ in 0..20 {
+        let runtime = runtime(1);
+        let before = await_family(&runtime, 1);
+        let known = [before.seated.clone(), before.spares].concat();
+        // The spare takes the seat, and the zygote forks another, which is stopped as early as can be: most often
+        // before it has let go of what it has from the zygote.
+        kill(before.seated[0]);
+        let mut newborn = None;
+        while newborn.is_none() {
+            let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", before.zygote));
+            let children = children.unwrap_or_default();
+            let mut pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            newborn = pids.find(|pid| !known.contains(pid));
+        }
+        let newborn = newborn.unwrap();
+        stop(newborn);
+        kill(before.zygote);
+        eventually(|| runtime.stats().zygote_restarts == 1);
+        // It may have been meant for the seat.
+        kill(newborn);
+        assert_eq!(runtime.go(|| 5_u8).join(), Ok(5));
+    }
 }
 
 #[test]

@@ -27,21 +27,24 @@ pub(super) fn run(pool: &Pool) {
         start_zygote(pool, &mut state);
     }
     while !pool.is_stopping() {
-        let (pidfds, link) = {
+        let (pidfds, link, zygote) = {
             let state = pool.lock();
             let open = state.pidfds.iter().filter(|(_, (_, _, ended))| !ended);
             let pidfds: Vec<(u16, Arc<OwnedFd>)> =
                 open.map(|(record, (_, pidfd, _))| (*record, Arc::clone(pidfd))).collect();
             let socket = state.link.as_ref().map(Link::socket);
-            (pidfds, socket)
+            let zygote = state.zygote.clone().filter(|_| socket.is_some());
+            (pidfds, socket, zygote)
         };
         let mut waited: Vec<BorrowedFd<'_>> = vec![pool.wake_up.as_fd()];
         waited.extend(pidfds.iter().map(|(_, pidfd)| pidfd.as_fd()));
         waited.extend(link.as_ref().map(|socket| socket.as_fd()));
+        // A worker that was stopped as soon as it was forked still holds the zygote's end of the socket.
+        waited.extend(zygote.as_ref().map(|zygote| zygote.as_fd()));
         let look_again = bury_unwatched(pool).then_some(UNWATCHED_MS);
         let Ok(ready) = gorun_worker::os::poll::wait(&waited, look_again) else { continue };
         pool.wake_up.clear();
-        if link.is_some() && ready.last() == Some(&true) {
+        if ready[1 + pidfds.len()..].contains(&true) {
             hear(pool);
         }
         for (index, (record, _)) in pidfds.iter().enumerate() {
@@ -90,11 +93,13 @@ fn without_zygote(pool: &Pool, state: &mut PoolState, cause: &str) {
 /// Reads everything the zygote has said; replaces it if it is gone.
 fn hear(pool: &Pool) {
     let mut state = pool.lock();
+    // Looked at first: what a zygote said before its end is there once it has ended.
+    let has_ended = state.zygote.as_ref().is_some_and(|zygote| gorun_worker::os::pidfd::has_ended(&**zygote));
     loop {
         let Some(link) = &state.link else { return };
         match protocol::receive::<News>(&*link.socket(), false) {
             Ok(Some(Received { message, descriptors })) => heard(pool, &mut state, message, descriptors),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_ended => return,
             Ok(None) | Err(_) => return replace_zygote(pool, &mut state),
         }
     }

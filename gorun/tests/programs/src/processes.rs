@@ -122,6 +122,11 @@ pub fn kill(pid: i32) {
     signal(pid, Signal::KILL);
 }
 
+/// Sends SIGSTOP.
+pub fn stop(pid: i32) {
+    signal(pid, Signal::STOP);
+}
+
 /// A descriptor of a living process; none if it is gone.
 #[must_use]
 pub fn open(pid: i32) -> Option<OwnedFd> {
