@@ -2,6 +2,7 @@
 //!
 //! A stage that fails does not stop the others: one run shows all there is to repair.
 
+use crate::chaos::{self, ChaosArguments};
 use crate::clock::{Stopwatch, human};
 use crate::command::{cargo, must_succeed, succeeds};
 use crate::demo::{self, DemoArguments};
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 /// How often the smoke run of the demo kills a worker.
 const CRASH_EVERY: u64 = 7;
+/// How long workers are killed at random.
+const CHAOS_SECONDS: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct CheckArguments {
-    /// Only what ends in a minute or two: no documentation, no loom models, no benches, no release build.
+    /// Only what ends in a minute or two: no documentation, no loom models, no benches, no release build, no chaos.
     #[arg(long)]
     pub(crate) fast: bool,
 }
@@ -32,6 +35,7 @@ enum Stage {
     Test,
     Demo,
     CrashingDemo,
+    Chaos,
 }
 
 struct StageResult {
@@ -48,11 +52,11 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<bool> {
 }
 
 fn stages(fast: bool) -> Vec<Stage> {
-    use Stage::{Clippy, CrashingDemo, Demo, Documentation, Features, Format, Test, Tidy};
+    use Stage::{Chaos, Clippy, CrashingDemo, Demo, Documentation, Features, Format, Test, Tidy};
     if fast {
         return vec![Format, Tidy, Features, Clippy, Test];
     }
-    vec![Format, Tidy, Features, Clippy, Documentation, Test, Demo, CrashingDemo]
+    vec![Format, Tidy, Features, Clippy, Documentation, Test, Demo, CrashingDemo, Chaos]
 }
 
 /// Runs one stage. An error inside it is a failed stage, not the end of the run.
@@ -77,6 +81,7 @@ impl Stage {
             Self::Test => "test",
             Self::Demo => "demo",
             Self::CrashingDemo => "demo with crashes",
+            Self::Chaos => "chaos",
         }
     }
 
@@ -90,6 +95,7 @@ impl Stage {
             Self::Test => test::run(&TestArguments { quick: fast }),
             Self::Demo => smoke(None),
             Self::CrashingDemo => smoke(Some(CRASH_EVERY)),
+            Self::Chaos => chaos::run(&ChaosArguments { minutes: 0, seconds: CHAOS_SECONDS, seed: None }),
         }
     }
 }

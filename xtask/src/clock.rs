@@ -30,6 +30,11 @@ pub(crate) fn human(duration: Duration) -> String {
     format!("{} min {:02} s", seconds / 60, seconds % 60)
 }
 
+/// A seed that differs from run to run, short enough to be typed again.
+pub(crate) fn seed() -> u64 {
+    u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos())
+}
+
 /// Today in UTC as `2026-01-31`.
 pub(crate) fn today() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

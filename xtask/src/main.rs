@@ -1,8 +1,9 @@
-//! The workspace's own commands: demo, test, check, bench, tidy, features.
+//! The workspace's own commands: demo, test, check, chaos, bench, tidy, features.
 //!
 //! Everything that continuous integration does is one of these, so that it can be repeated on any machine.
 
 mod bench;
+mod chaos;
 mod check;
 mod clock;
 mod command;
@@ -32,6 +33,8 @@ enum Task {
     Test(test::TestArguments),
     /// Runs the whole continuous integration.
     Check(check::CheckArguments),
+    /// Kills workers, zygotes and hosts at random under a random load, and demands a cause for every loss.
+    Chaos(chaos::ChaosArguments),
     /// Runs the benchmarks and prints each figure beside its peer and its goal.
     Bench(bench::BenchArguments),
     /// Checks the rules of the house that the compiler does not know.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Check(arguments) => check::run(&arguments),
+        Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Features => features::run(),
