@@ -193,7 +193,7 @@ impl Dispatcher {
     /// Waits for the task to end; false if `deadline_ns` (monotonic) came first.
     ///
     /// # Blocking
-    /// Until then. In a worker it runs other tasks meanwhile.
+    /// Until then. In a worker it runs tasks of its own meanwhile.
     pub(crate) fn wait(&self, ticket: &Ticket, deadline_ns: Option<u64>) -> bool {
         self.wait_slot(ticket.lane, ticket.position, deadline_ns)
     }

@@ -61,7 +61,7 @@ impl<R: Portable> TaskHandle<R> {
     /// [`TaskError`] if there is none, whatever the reason. Every join ends, whatever dies.
     ///
     /// # Blocking
-    /// Until the task has ended. Inside a task it runs other tasks meanwhile.
+    /// Until the task has ended. Inside a task it runs tasks of its own meanwhile.
     #[inline]
     pub fn join(mut self) -> Result<R, TaskError> {
         match std::mem::replace(&mut self.state, State::Taken) {
@@ -135,9 +135,8 @@ impl<R: Portable> TaskHandle<R> {
     /// included, and a spare takes the seat. It then ends as [`TaskError::Cancelled`].
     ///
     /// Returns false if it has ended already, or runs where nobody can kill it: on a thread, or as a task inside a task.
-    /// Race-free: the task ends in one way, and this tells which. Other tasks lose nothing, unless the killed one was
-    /// running them while it waited for tasks of its own, or was run by one that waited; tasks with a deadline or a
-    /// timeout are kept apart from others for that reason.
+    /// Race-free: the task ends in one way, and this tells which. Other tasks lose nothing, but those that it
+    /// started itself and ran while it waited for them.
     pub fn kill(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().kill(ticket),

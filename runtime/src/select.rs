@@ -24,7 +24,7 @@ pub(crate) fn unpark_this_thread() -> Waker {
 /// Index of a handle that has ended.
 ///
 /// # Blocking
-/// Until one has. Inside a task it runs other tasks meanwhile.
+/// Until one has. Inside a task it runs tasks of its own meanwhile.
 pub(crate) fn first_finished<R: Portable>(handles: &mut [TaskHandle<R>]) -> usize {
     let waker = unpark_this_thread();
     let mut context = Context::from_waker(&waker);

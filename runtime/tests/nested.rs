@@ -206,3 +206,21 @@ fn thousands_of_nested_tasks_on_every_pool_end() {
         assert_eq!(runtime.stats().lost, 0);
     }
 }
+
+#[test]
+fn a_task_that_waits_is_not_taken_along_by_a_strangers_crash() {
+    let _watchdog = Watchdog::start("a_task_that_waits_is_not_taken_along_by_a_strangers_crash");
+    fn waits(rounds: u32) -> u32 {
+        (0..rounds).map(|n| go_parallel(|| 1_u32).join().map_or(n + 1000, |one| one)).sum()
+    }
+    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let waiting: Vec<_> = (0..40).map(|_| runtime.task(50, waits)).collect();
+    let crashing: Vec<_> = (0..40).map(|_| runtime.go(|| -> u8 { Death::Segfault.die() })).collect();
+    for task in waiting {
+        assert_eq!(task.join(), Ok(50));
+    }
+    for task in crashing {
+        assert!(matches!(task.join(), Err(TaskError::WorkerLost { .. })));
+    }
+    assert_eq!(runtime.stats().lost, 40);
+}

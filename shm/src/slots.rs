@@ -367,12 +367,6 @@ impl Slot {
         (self.function.load(Ordering::Relaxed), (meta >> 32) as u32) // Relaxed: as above.
     }
 
-    /// The marks of the task in it. Meaningful after [`Slot::word`] said Ready, and then until somebody claims it.
-    #[inline]
-    pub fn marks(&self) -> u8 {
-        byte(self.meta.load(Ordering::Relaxed), 0) // Relaxed: the caller's Acquire load of the word came before.
-    }
-
     /// The futex word that changes at completion, with what it holds while `word` is in force.
     #[cfg(not(loom))]
     #[inline]

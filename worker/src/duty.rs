@@ -63,8 +63,6 @@ pub struct Duty {
     seat: Cell<Option<u16>>,
     depth: Cell<usize>,
     tenure: Tenure,
-    /// How many tasks that may be killed the worker is inside of.
-    mortal: Cell<u32>,
     finder: Finder,
     /// Made at the first notice; none if the ring was found corrupt.
     notices: RefCell<Option<spsc::Producer<u64, NoticeMemory>>>,
@@ -91,7 +89,7 @@ impl Duty {
         let owner = OwnerId::worker(record)?;
         commons.workers.get(usize::from(record))?;
         let finder = Finder::new(commons.nested_lane(record));
-        let (seat, depth, mortal, published, last_end, task_ticks) = Default::default();
+        let (seat, depth, published, last_end, task_ticks) = Default::default();
         let cheap_steals = Cell::new(0);
         let tenure = match kind {
             Kind::Process => Tenure::begin(&commons.host.tenure),
@@ -108,7 +106,6 @@ impl Duty {
             seat,
             depth,
             tenure,
-            mortal,
             finder,
             notices,
             published,
@@ -166,18 +163,17 @@ impl Duty {
         depth > 0 && self.record().is_asked_to_stop(depth - 1)
     }
 
-    /// Runs one task if there is one. What a waiting task does to help.
+    /// Runs one task if there is one: any, or, inside of a task that waits, one of its own.
     pub fn run_one(&self) -> bool {
         let seat = self.seat.get();
         let intent = |lane: LaneId, position| {
             self.record().duty.note_intent(self.depth.get(), lane.0, position);
         };
-        let found = match (self.depth.get(), self.mortal.get()) {
-            (0, _) => self.finder.find(&self.commons, seat, self.owner, u8::MAX, intent),
-            // A kill must cost one task: nothing that may be killed runs inside of another's, and inside of what may be
-            // killed only its own.
-            (_, 0) => self.finder.find(&self.commons, seat, self.owner, !MARK_MORTAL, intent),
-            _ => self.finder.find_own(&self.commons, self.owner, intent),
+        let found = if self.depth.get() == 0 {
+            self.finder.find(&self.commons, seat, self.owner, intent)
+        } else {
+            // Inside of a task only its own: a stranger that crashed here would take it along.
+            self.finder.find_own(&self.commons, self.owner, intent)
         };
         let Some(found) = found else { return false };
         self.wake_another_if_worth_it(found.lane);
@@ -244,7 +240,6 @@ impl Duty {
         let mortal = descriptor.marks & MARK_MORTAL != 0;
         if mortal {
             self.record().duty.note_start(depth, start);
-            self.mortal.set(self.mortal.get() + 1);
         }
         self.enter(depth + 1);
         let parties = (self.owner, self.commons.producer(lane));
@@ -267,7 +262,6 @@ impl Duty {
         }
         if mortal {
             self.record().duty.note_start(depth, 0);
-            self.mortal.set(self.mortal.get() - 1);
         }
         self.enter(depth);
         self.last_end.set(end);

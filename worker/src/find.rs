@@ -35,19 +35,18 @@ impl Finder {
         Self { nested }
     }
 
-    /// Claims the first task found for `owner` that has no marks but `marks`; `intent` is told before each attempt.
+    /// Claims the first task found for `owner`; `intent` is told before each attempt.
     #[inline]
     pub fn find(
         &self,
         commons: &Commons,
         seat: Option<u16>,
         owner: OwnerId,
-        marks: u8,
         intent: impl Fn(LaneId, u64),
     ) -> Option<Found> {
         let claim = |lane: LaneId, stolen| {
             let (position, descriptor) =
-                commons.lane(lane).claim_marked(owner, marks, |position| intent(lane, position))?;
+                commons.lane(lane).claim(owner, |position| intent(lane, position))?;
             Some(Found { lane, position, descriptor, stolen })
         };
         seat.and_then(|seat| claim(LaneId(seat), false))

@@ -124,7 +124,7 @@ impl<R: Portable> Guarded<R> {
     /// Waits until the task has ended for good; false if `deadline_ns` (monotonic) came first.
     ///
     /// # Blocking
-    /// Until then. In a worker it runs other tasks meanwhile.
+    /// Until then. In a worker it runs tasks of its own meanwhile.
     pub(crate) fn wait(&mut self, deadline_ns: Option<u64>) -> bool {
         loop {
             match self.advance() {

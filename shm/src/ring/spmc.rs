@@ -106,17 +106,6 @@ impl<'a> Lane<'a> {
     /// will look, so that no claim of a dead worker has to be searched for.
     #[inline]
     pub fn claim(self, owner: OwnerId, intent: impl Fn(Position)) -> Option<(Position, Descriptor)> {
-        self.claim_marked(owner, u8::MAX, intent)
-    }
-
-    /// [`Lane::claim`] of a task that has no marks but those in `marks`; none if the oldest task has others.
-    #[inline]
-    pub fn claim_marked(
-        self,
-        owner: OwnerId,
-        marks: u8,
-        intent: impl Fn(Position),
-    ) -> Option<(Position, Descriptor)> {
         let start = self.claimed();
         let mut position = start;
         for _ in 0..self.steps_max() {
@@ -125,9 +114,6 @@ impl<'a> Lane<'a> {
             // not find it.
             let refusal = slot.word().refusal(lap);
             if refusal.is_none() {
-                if slot.marks() & !marks != 0 {
-                    break;
-                }
                 intent(position);
             }
             crate::crash_point!("lane.claim.intended");

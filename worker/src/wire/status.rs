@@ -65,7 +65,7 @@ pub const MARK_RANGE: u8 = 2;
 /// Block handles travel behind the encoded bytes, their count in the last four bytes.
 pub const MARK_HANDLES: u8 = 4;
 
-/// The task may be killed while it runs, and its worker with it: nothing else may be inside of it or around it.
+/// The task may be killed while it runs: its worker notes when it began.
 pub const MARK_MORTAL: u8 = 8;
 
 /// What a panic left behind.
