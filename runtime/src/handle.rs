@@ -148,11 +148,10 @@ impl<R: Portable> TaskHandle<R> {
     /// Cancels the task if no worker has started it; it then ends as [`TaskError::Cancelled`].
     ///
     /// Returns false if it has started or ended. A task that runs is asked to stop: it sees that by [`is_cancelled`] if it
-    /// looks, and ends as it likes; [`TaskHandle::kill`] does not ask.
+    /// looks, and ends as it likes; [`TaskHandle::kill`] does not ask. Further attempts of a [`Retry`](crate::Retry) are made
+    /// all the same; between two of them it can be cancelled.
     ///
     /// [`is_cancelled`]: crate::is_cancelled
-    /// Returns false if it has started or ended: then it goes its way, further attempts of a [`Retry`](crate::Retry)
-    /// included. Between two attempts it can be cancelled.
     pub fn cancel(&self) -> bool {
         match &self.state {
             State::Waiting { runtime, ticket } => runtime.dispatcher().cancel(ticket),
