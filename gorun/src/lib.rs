@@ -1,6 +1,7 @@
-//! gorun runs closures in other processes, faster than thread pools run them in threads.
+//! gorun runs closures in other processes; a task costs less than a `rayon::spawn`.
 //!
-//! A segfault, an abort, an endless loop or a memory bomb in a task costs that task and nothing else.
+//! A segfault, an abort or a kill costs the task that ran, and with a limit of time or memory so does an endless loop or
+//! a memory bomb. A task that waits for tasks of its own may run them itself, and is then lost with one that crashes.
 //!
 //! ```
 //! use gorun::prelude::*;

@@ -118,12 +118,6 @@ pub enum Rejection {
         "this process was forked from the host after the runtime started; build a `Runtime` of its own here"
     )]
     ForkedHost,
-    /// The queue of tasks is full and the caller must not wait.
-    #[error("the queue is full ({capacity} tasks)")]
-    QueueFull {
-        /// Slots there are.
-        capacity: u64,
-    },
     /// It has a time limit or asks to be killed, where nobody can kill it.
     #[error(
         "tasks {place} cannot be killed at a deadline; start it from the host, in a runtime that has worker processes"

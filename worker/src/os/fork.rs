@@ -188,12 +188,11 @@ fn replace_by_null(descriptor: c_int) {
 pub fn keep_from_forks(descriptor: BorrowedFd<'_>) {
     let _ = forks();
     let mark = descriptor.as_raw_fd().cast_unsigned() + 1;
-    let free = HOST_ONLY.iter().find(|place| {
+    // With more runtimes than places, a fork of the host would keep the last ones alive until it ends.
+    let _ = HOST_ONLY.iter().find(|place| {
         // Relaxed: only the value itself matters.
         place.compare_exchange(0, mark, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     });
-    // With more runtimes than places, a fork of the host would keep the last ones alive until it ends.
-    let _ = free;
 }
 
 /// Ends [`keep_from_forks`], before the descriptor is closed.
