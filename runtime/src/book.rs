@@ -7,6 +7,7 @@
 //! position that maps to `s`.
 
 use crate::error::Place;
+use crate::quarantine::Fingerprint;
 use crate::tally::Tally;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, Blocks, OwnedBlock};
@@ -29,6 +30,8 @@ pub(crate) struct Keep {
     pub(crate) input: InFlight,
     /// A range's result block.
     pub(crate) output: Option<BlockHandle>,
+    /// Of function and input, if it is known.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// How a task ended, moved out of its slot.
@@ -318,6 +321,11 @@ impl Book {
         let outcome = self.outcome_of(completion, self.me, keep);
         self.tally.count(&outcome);
         EntryId(self.occupy(Entry::Done(outcome)))
+    }
+
+    /// The fingerprint of the task at `position`, if it was noted.
+    pub(crate) fn fingerprint(&mut self, position: u64) -> Option<Fingerprint> {
+        self.keep_of(position)?.fingerprint
     }
 
     /// Who runs the task at `position`, as its slot says; none if nobody does or it is not open.

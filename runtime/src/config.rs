@@ -49,6 +49,7 @@ pub(crate) struct Wishes {
     pub(crate) max_worker_age: Option<Duration>,
     pub(crate) memory_soft: Option<u64>,
     pub(crate) memory_max: Option<u64>,
+    pub(crate) quarantine_after: Option<u32>,
 }
 
 /// A runtime's settings, all of them valid.
@@ -88,6 +89,9 @@ pub struct Config {
     /// Resident bytes above which a worker is killed in its task, which ends as out of memory, 1 MiB.. . Looked at every
     /// 10 ms. Default none. `GORUN_MEMORY_MAX`.
     pub memory_max: Option<u64>,
+    /// Deaths of workers after which a function is not run with the same input again, 0..=1000, 0 for never. Default 3.
+    /// `GORUN_QUARANTINE_AFTER`.
+    pub quarantine_after: u32,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -98,6 +102,7 @@ const QUEUE_SLOTS: RangeInclusive<u64> = 64..=65_536;
 const MESSAGE_BYTES: RangeInclusive<u64> = 4096..=1 << 30;
 const TASKS: RangeInclusive<u64> = 1..=u64::MAX;
 const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
+const QUARANTINE: RangeInclusive<u32> = 0..=1000;
 const SPIN_MAX: Duration = Duration::from_millis(1);
 const SPIN_DEFAULT: Duration = Duration::from_micros(8);
 
@@ -141,6 +146,7 @@ impl Config {
         };
         let memory_soft = memory("memory_soft", wishes.memory_soft, "GORUN_MEMORY_SOFT")?;
         let memory_max = memory("memory_max", wishes.memory_max, "GORUN_MEMORY_MAX")?;
+        let quarantine = wishes.quarantine_after.or(read.parse("GORUN_QUARANTINE_AFTER", "0..=1000")?);
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         Ok(Self {
@@ -157,6 +163,7 @@ impl Config {
             max_worker_age: max_age,
             memory_soft,
             memory_max,
+            quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
             cpus,
         })
     }

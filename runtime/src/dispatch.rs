@@ -7,6 +7,7 @@ use crate::book::{Book, EntryId, Keep, Outcome, Pushed};
 use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
 use crate::home::Home;
+use crate::quarantine::{Fingerprint, Screen};
 use crate::tally::Tally;
 use crossbeam_utils::CachePadded;
 use gorun_shm::OwnerId;
@@ -47,6 +48,7 @@ pub(crate) struct Dispatcher {
     spin_ticks: u64,
     pub(crate) rate: Rate,
     pub(crate) deadlines: Deadlines,
+    pub(crate) screen: Screen,
     closed: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
@@ -64,9 +66,16 @@ struct LaneEnd {
 
 impl Dispatcher {
     /// The host's, over all seats.
-    pub(crate) fn of_host(commons: Arc<Commons>, home: Home, rate: Rate, spin_ticks: u64) -> Self {
+    pub(crate) fn of_host(
+        commons: Arc<Commons>,
+        home: Home,
+        rate: Rate,
+        spin_ticks: u64,
+        screen: Screen,
+    ) -> Self {
         let lanes = (0..commons.map.shape.seats).map(LaneId).collect::<Vec<_>>();
-        Self::new(commons, OwnerId::HOST, &lanes, home, (rate, spin_ticks), false)
+        let host = Self::new(commons, OwnerId::HOST, &lanes, home, (rate, spin_ticks), false);
+        Self { screen, ..host }
     }
 
     /// A worker's, over its nested lane.
@@ -100,6 +109,7 @@ impl Dispatcher {
             forks: fork::forks(),
             rate,
             deadlines: Deadlines::default(),
+            screen: Screen::default(),
         }
     }
 
@@ -351,6 +361,11 @@ impl Dispatcher {
     /// True if the task has not ended, or its outcome was not collected.
     pub(crate) fn is_open(&self, lane: u16, position: u64) -> bool {
         self.with_book(lane, |book, _| book.is_open(position))
+    }
+
+    /// The fingerprint of a task, if it was noted when the task was published.
+    pub(crate) fn fingerprint(&self, lane: u16, position: u64) -> Option<Fingerprint> {
+        self.with_book(lane, |book, _| book.fingerprint(position))
     }
 
     /// How many tasks were ever published in the lane.

@@ -66,6 +66,16 @@ pub enum TaskError {
         /// Where.
         place: Place,
     },
+    /// Its function has killed too many workers with this input: see [`Runtime::quarantine`](crate::Runtime::quarantine).
+    #[error(
+        "task is quarantined: its function has killed {crashes} workers with this input; mend it, or let it pass with `Runtime::quarantine().release(..)`. The last one:\n{evidence}"
+    )]
+    Quarantined {
+        /// How many.
+        crashes: u32,
+        /// What is known of the last of those deaths.
+        evidence: Box<Evidence>,
+    },
     /// Its breaker lets no task through.
     #[error("the circuit breaker is open; try again after {retry_after:?}")]
     CircuitOpen {

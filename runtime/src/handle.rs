@@ -282,6 +282,10 @@ pub(crate) fn bare_error(status: Status, attempt: u8, payload: [u64; 4], limit: 
         Status::Lost => TaskError::WorkerLost { evidence: Box::new(obituary::unpack(payload, attempt)) },
         Status::Cancelled => TaskError::Cancelled,
         Status::OutOfMemory => TaskError::OutOfMemory { limit: payload[2] },
+        Status::Quarantined => TaskError::Quarantined {
+            crashes: u32::try_from(payload[0]).unwrap_or(u32::MAX),
+            evidence: Box::new(obituary::unpack(payload, attempt)),
+        },
         Status::TimedOut => TaskError::TimedOut { after: Duration::from_nanos(payload[2]) },
         Status::Closed => TaskError::Closed,
         Status::InputUndecodable => TaskError::Decode { place: Place::Input },

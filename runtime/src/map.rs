@@ -9,12 +9,14 @@ use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::handle::resolve;
+use crate::pace::{GRAIN_MAX, Pace, RANGE_BYTES_MAX, Round};
+use crate::quarantine::{Fence, Stretch};
 use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
 use crate::tally::Tally;
 use crate::task::{self, rejected};
 use gorun_shm::blocks::{OwnedBlock, SharedBlock};
-use gorun_shm::os::ticks::{self, Rate};
+use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::function::Shim;
 use gorun_worker::message::{self, InFlight, SealError, Sealed};
@@ -25,12 +27,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-/// Run time that a range should have.
-const RANGE_NS: u64 = 60_000;
-/// Most items of a range.
-const GRAIN_MAX: u32 = 4096;
-/// Most bytes of input that a range takes together; a single item may be larger.
-const RANGE_BYTES_MAX: usize = 1 << 18;
 /// Ranges under way at once for each seat: one that runs, one that waits, one on its way back.
 const RANGES_PER_SEAT: usize = 3;
 /// Items handed over by themselves that are under way at once for each seat: enough that none waits for the next.
@@ -135,6 +131,7 @@ where
             done: 0,
             handed_out: 0,
             waiting: None,
+            held_back: None,
             under_way: VecDeque::new(),
             current: None,
             refused: VecDeque::new(),
@@ -158,40 +155,11 @@ impl Deadline {
     }
 }
 
-/// What was learned of the items so far.
-#[derive(Debug)]
-struct Pace {
-    range_ticks: u64,
-    item_ticks: Option<u64>,
-    item_bytes: usize,
-    result_bytes: usize,
-    grain: u32,
-}
-
-impl Pace {
-    fn new() -> Self {
-        let range_ticks = Rate::measured().ticks(RANGE_NS);
-        Self { range_ticks, item_ticks: None, item_bytes: 32, result_bytes: 32, grain: 1 }
-    }
-
-    fn learn(&mut self, items: u32, ticks: u64, result_bytes: u64) {
-        let items = u64::from(items.max(1));
-        let each = ticks / items;
-        let smoothed = self.item_ticks.map_or(each, |known| (known * 3 + each) / 4);
-        self.item_ticks = Some(smoothed);
-        let wanted = self.range_ticks / smoothed.max(1);
-        let wanted = u32::try_from(wanted).unwrap_or(GRAIN_MAX).clamp(1, GRAIN_MAX);
-        // Grows step by step: a few quick items say little about the next thousand.
-        self.grain = wanted.min(self.grain.saturating_mul(4));
-        let bytes = usize::try_from(result_bytes / items).unwrap_or(usize::MAX / 2);
-        self.result_bytes = self.result_bytes.max(bytes + bytes / 4 + 1).min(RANGE_BYTES_MAX);
-    }
-}
-
 #[derive(Debug)]
 struct UnderWay {
     ticket: Ticket,
-    /// Items in its input block, and how many of them an earlier round has finished.
+    /// Items in its input block, where this round ends, and how many of them an earlier round has finished.
+    total: u32,
     count: u32,
     skip: u32,
     /// Encoded bytes in its input block.
@@ -232,6 +200,8 @@ pub struct Outcomes<'a, I, A, R> {
     handed_out: u64,
     /// An item that did not fit the last range.
     waiting: Option<A>,
+    /// Why an item behind the last range may not run.
+    held_back: Option<TaskError>,
     under_way: VecDeque<Pending>,
     /// The range whose results are being read.
     current: Option<Current>,
@@ -328,10 +298,11 @@ where
             match self.next_range(&runtime) {
                 Ok(Some((count, sealed))) => {
                     self.handed_out += u64::from(count);
-                    if let Err(error) = self.submit(&runtime, sealed, count, 0, false) {
+                    if let Err(error) = self.submit(&runtime, sealed, Round::of_all(count)) {
                         self.failed = Some(error.clone());
                         (0..count).for_each(|_| self.under_way.push_back(Pending::Refused(error.clone())));
                     }
+                    self.under_way.extend(self.held_back.take().map(Pending::Refused));
                 }
                 Ok(None) => return,
                 // One item could not travel; those before and behind it can.
@@ -351,6 +322,12 @@ where
         let mark = if self.is_mortal() { MARK_MORTAL } else { 0 };
         let shim = run::run_function::<A, R> as Shim;
         let descriptor = task::describe(runtime, shim, self.function as usize, payload, (bytes, mark));
+        if let Ok(descriptor) = &descriptor
+            && let Err(refused) = runtime.dispatcher().screen_inline(descriptor)
+        {
+            self.under_way.push_back(Pending::Refused(refused));
+            return true;
+        }
         let ticket = descriptor.and_then(|descriptor| runtime.dispatcher().submit(&descriptor, None));
         match ticket {
             Ok(ticket) => {
@@ -426,10 +403,18 @@ where
                 return Err(rejected(SealError::Malformed));
             }
         }
+        let fence = self.fence(runtime)?;
+        fence.screen(writer.last_item())?;
         while writer.count() < grain {
             let Some(item) = self.items.next() else { break };
             match writer.push(&item) {
-                Ok(true) => {}
+                Ok(true) => {
+                    if let Err(refused) = fence.screen(writer.last_item()) {
+                        writer.take_back();
+                        self.held_back = Some(refused);
+                        break;
+                    }
+                }
                 // Too large for what is left, or refused: it begins the next range, which reports it.
                 Ok(false) | Err(_) => {
                     self.waiting = Some(item);
@@ -444,15 +429,16 @@ where
         Ok(Some((count, sealed)))
     }
 
-    /// Publishes a range, at the end of those under way or, for what is left of one, at the front.
-    fn submit(
-        &mut self,
-        runtime: &Runtime,
-        sealed: Sealed,
-        count: u32,
-        skip: u32,
-        at_front: bool,
-    ) -> Result<(), TaskError> {
+    /// What looks at this map's items.
+    fn fence<'r>(&self, runtime: &'r Runtime) -> Result<Fence<'r>, TaskError> {
+        let shim = run::run_range::<A, R> as Shim;
+        let described = task::describe(runtime, shim, self.function as usize, [0; 4], (0, 0))?;
+        Ok(Fence::new(runtime.dispatcher(), described.shim, described.function))
+    }
+
+    /// Publishes a round of a range, the first at the end of those under way, a later one at the front.
+    fn submit(&mut self, runtime: &Runtime, sealed: Sealed, round: Round) -> Result<(), TaskError> {
+        let Round { total, count, skip } = round;
         let dispatcher = runtime.dispatcher();
         let room = (self.pace.result_bytes * (count - skip) as usize).clamp(64, RANGE_BYTES_MAX);
         let output = OwnedBlock::allocate(&dispatcher.commons.blocks, room, dispatcher.me)
@@ -470,17 +456,21 @@ where
         [descriptor.payload[2], descriptor.payload[3]] = output.words();
         let bytes = sealed.bytes;
         let InFlight { message, parcels } = sealed.hand_over_input();
-        let keep = Keep { input: InFlight { message, parcels: Vec::new() }, output: Some(output) };
+        let keep = Keep {
+            input: InFlight { message, parcels: Vec::new() },
+            output: Some(output),
+            fingerprint: None,
+        };
         let ticket = dispatcher.submit(&descriptor, Some(Box::new(keep)))?;
         self.limit(runtime, &ticket);
         if skip == 0 {
-            dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(count));
+            dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(total));
         }
-        let range = UnderWay { ticket, count, skip, bytes, parcels };
-        if at_front {
-            self.under_way.push_front(Pending::Range(range))
+        let range = UnderWay { ticket, total, count, skip, bytes, parcels };
+        if skip == 0 {
+            self.under_way.push_back(Pending::Range(range));
         } else {
-            self.under_way.push_back(Pending::Range(range))
+            self.under_way.push_front(Pending::Range(range));
         }
         Ok(())
     }
@@ -490,7 +480,7 @@ where
         let Ok(runtime) = self.runtime.clone() else { return };
         let outcome = runtime.dispatcher().join(&range.ticket).and_then(RangeOutcome::of);
         let Some(outcome) = outcome else {
-            return self.refuse_rest(range.skip, range.count, &TaskError::Decode { place: Place::Slot });
+            return self.refuse_rest(range.skip, range.total, &TaskError::Decode { place: Place::Slot });
         };
         self.pace.learn(outcome.done.saturating_sub(range.skip), outcome.ticks, outcome.bytes);
         let reader = RangeReader::new(outcome, range.count, range.skip, runtime.message_bytes_max());
@@ -506,15 +496,20 @@ where
         if let Some(report) = &mut self.progress {
             report(self.done, self.total);
         }
-        match reader.finish() {
+        if let Some((index, input, death)) = reader.interrupted()
+            && let Ok(fence) = self.fence(&runtime)
+        {
+            fence.accuse(input, index, death);
+        }
+        match reader.finish(range.total) {
             Step::Complete => {}
-            Step::Failed { done, error } => self.refuse_rest(done, range.count, &error),
+            Step::Failed { done, error } => self.refuse_rest(done, range.total, &error),
             Step::GoOn { done, input: Some(input) } => {
-                let UnderWay { count, bytes, parcels, .. } = range;
-                self.go_on(&runtime, Rest { input, count, skip: done, bytes, parcels });
+                let UnderWay { total, bytes, parcels, .. } = range;
+                self.go_on(&runtime, Rest { input, total, skip: done, bytes, parcels });
             }
             Step::GoOn { done, input: None } => {
-                self.refuse_rest(done, range.count, &TaskError::Decode { place: Place::Slot });
+                self.refuse_rest(done, range.total, &TaskError::Decode { place: Place::Slot });
             }
         }
     }
@@ -523,13 +518,23 @@ where
         (done..count).for_each(|_| self.refused.push_back(error.clone()));
     }
 
-    /// Starts what is left of a range again, ahead of everything else.
+    /// Starts what is left of a range, as far as it may run, ahead of everything else.
     fn go_on(&mut self, runtime: &Runtime, rest: Rest) {
-        let Rest { mut input, count, skip, bytes, parcels } = rest;
+        let Rest { mut input, total, skip, bytes, parcels } = rest;
+        let stretch = match self.fence(runtime) {
+            Ok(fence) => fence.stretch(input.as_slice(), skip, total),
+            Err(error) => return self.refuse_rest(skip, total, &error),
+        };
+        let Stretch { refused, end: count } = stretch;
+        let skip = skip + u32::try_from(refused.len()).unwrap_or(0);
+        self.refused.extend(refused);
+        if skip == total {
+            return;
+        }
         range::write_prefix(&mut input, count, skip);
         let sealed = message::reseal(input, bytes, parcels);
-        if let Err(error) = self.submit(runtime, sealed, count, skip, true) {
-            self.refuse_rest(skip, count, &error);
+        if let Err(error) = self.submit(runtime, sealed, Round { total, count, skip }) {
+            self.refuse_rest(skip, total, &error);
         }
     }
 }
@@ -537,7 +542,7 @@ where
 /// What is left of a range.
 struct Rest {
     input: OwnedBlock,
-    count: u32,
+    total: u32,
     skip: u32,
     /// Encoded bytes in it, without the handles behind them.
     bytes: u32,

@@ -12,9 +12,9 @@ use gorun_worker::wire::status::{PanicReport, Status};
 /// What came after the items that could be read.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// All items of the range are behind us.
+    /// All items are behind us.
     Complete,
-    /// `done` items are; the rest must be run again from this input.
+    /// `done` items are; the rest must be run, or run again, from this input.
     GoOn { done: u32, input: Option<OwnedBlock> },
     /// `done` items are; the rest have failed with this error.
     Failed { done: u32, error: TaskError },
@@ -24,7 +24,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct RangeReader {
     outcome: RangeOutcome,
-    /// Items of the range.
+    /// Items up to the end of this round.
     count: u32,
     /// Items behind us, those of earlier rounds included.
     done: u32,
@@ -35,17 +35,19 @@ pub(crate) struct RangeReader {
     end: usize,
     limit: u64,
     broken: bool,
+    /// Which item ran when the worker died.
+    interrupted: Option<u32>,
 }
 
 impl RangeReader {
-    /// Of a range of `count` items, of which earlier rounds have finished `skip`.
+    /// Of a round over the first `count` items of a range, of which earlier rounds have finished `skip`.
     pub(crate) fn new(outcome: RangeOutcome, count: u32, skip: u32, limit: u64) -> Self {
         let last = u32::from(outcome.last.is_some());
         // The last item of a partial range is counted as done, but its result lies elsewhere.
         let written = outcome.done.saturating_sub(last).clamp(skip, count);
         let room = outcome.output.as_ref().map_or(0, |output| output.as_slice().len());
         let end = usize::try_from(outcome.bytes).unwrap_or(usize::MAX).min(room);
-        Self { outcome, count, done: skip, written, at: 0, end, limit, broken: false }
+        Self { outcome, count, done: skip, written, at: 0, end, limit, broken: false, interrupted: None }
     }
 
     /// The next item's outcome; none when there are no more to read.
@@ -85,6 +87,7 @@ impl RangeReader {
         }
         if self.outcome.status == Status::Lost && self.outcome.interrupted > 0 {
             self.outcome.interrupted = 0;
+            self.interrupted = Some(self.done);
             self.done += 1;
             let evidence = Box::new(obituary::unpack(self.outcome.payload, 1));
             return Some(Err(TaskError::WorkerLost { evidence }));
@@ -92,14 +95,20 @@ impl RangeReader {
         None
     }
 
-    /// What is left once [`RangeReader::next_item`] has nothing more.
-    pub(crate) fn finish(self) -> Step {
+    /// The item that ran when the worker died: its index, the range's input, and the death as an obituary packs it.
+    pub(crate) fn interrupted(&self) -> Option<(u32, &[u8], [u64; 4])> {
+        let input = self.outcome.input.as_ref()?;
+        Some((self.interrupted?, input.as_slice(), self.outcome.payload))
+    }
+
+    /// What is left of `total` items, once [`RangeReader::next_item`] has nothing more.
+    pub(crate) fn finish(self, total: u32) -> Step {
         let (done, status) = (self.done, self.outcome.status);
         if self.broken {
             Step::Failed { done, error: TaskError::Decode { place: Place::Result } }
-        } else if done >= self.count {
+        } else if done >= total {
             Step::Complete
-        } else if matches!(status, Status::RangePartial | Status::Lost) {
+        } else if done >= self.count || matches!(status, Status::RangePartial | Status::Lost) {
             Step::GoOn { done, input: self.outcome.input }
         } else {
             Step::Failed { done, error: bare_error(status, 1, self.outcome.payload, self.limit) }

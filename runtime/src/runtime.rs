@@ -8,6 +8,7 @@ use crate::handle::TaskHandle;
 use crate::home::Home;
 use crate::map::Map;
 use crate::pool::{Pool, Threads};
+use crate::quarantine::{Quarantine, Screen};
 use crate::report;
 use crate::stats::Stats;
 use crate::supervise::{BreakerHandle, Registry};
@@ -213,6 +214,27 @@ impl Runtime {
         self.inner.supervise.breaker(name)
     }
 
+    /// The tasks that are refused because they keep killing workers, for a look at them, a release or a replay.
+    ///
+    /// ```
+    /// use gorun_runtime::{Runtime, TaskError};
+    ///
+    /// let runtime = Runtime::builder().workers(1).quarantine_after(2).build()?;
+    /// let crash = || runtime.task(7_u32, |_: u32| std::process::abort()).join();
+    /// let outcomes: [Result<(), TaskError>; 3] = [crash(), crash(), crash()];
+    /// assert!(matches!(outcomes[1], Err(TaskError::WorkerLost { .. })));
+    /// assert!(matches!(outcomes[2], Err(TaskError::Quarantined { crashes: 2, .. })));
+    ///
+    /// let quarantined = runtime.quarantine().list();
+    /// println!("{}", quarantined[0]);
+    /// assert!(runtime.quarantine().release(quarantined[0].fingerprint));
+    /// assert!(matches!(crash(), Err(TaskError::WorkerLost { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn quarantine(&self) -> Quarantine {
+        Quarantine::of(self)
+    }
+
     #[inline]
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.inner.dispatcher
@@ -346,6 +368,13 @@ impl Builder {
         self
     }
 
+    /// Deaths of workers after which a function is not run with the same input again, 0..=1000, 0 for never: see
+    /// [`Runtime::quarantine`]. What is killed at a deadline, by `kill` or for its memory does not count.
+    pub fn quarantine_after(mut self, crashes: u32) -> Self {
+        self.wishes.quarantine_after = Some(crashes);
+        self
+    }
+
     /// False runs tasks on threads of this process: no isolation.
     pub fn processes(mut self, processes: bool) -> Self {
         self.wishes.processes = Some(processes);
@@ -394,7 +423,13 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);
     host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);
     let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpu_of(seat)).collect();
-    let dispatcher = Arc::new(Dispatcher::of_host(Arc::clone(&commons), Home::new(&cpus, rate), rate, spin));
+    let dispatcher = Arc::new(Dispatcher::of_host(
+        Arc::clone(&commons),
+        Home::new(&cpus, rate),
+        rate,
+        spin,
+        Screen::of_host(config.quarantine_after),
+    ));
     let workers = usize::from(config.workers);
     report::started(&commons);
     let limits = Limits { deadline: config.deadline, timeout: config.timeout };

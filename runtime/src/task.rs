@@ -206,12 +206,14 @@ impl<A: Portable, R: Portable> Kind<A, R> {
             Self::Thunk(thunk) => {
                 let shim = run::run_thunk::<R> as Shim;
                 let described = describe(runtime, shim, *thunk as usize, [0; 4], (0, mark))?;
+                dispatcher.screen_inline(&described)?;
                 return dispatcher.submit(&Descriptor { attempt, ..described }, None);
             }
             Self::Function(input, function) => (run::run_function::<A, R> as Shim, *function as usize, input),
         };
         if let Some((payload, bytes)) = message::seal_inline(input).map_err(rejected)? {
             let described = describe(runtime, shim, address, payload, (bytes, mark))?;
+            dispatcher.screen_inline(&described)?;
             return dispatcher.submit(&Descriptor { attempt, ..described }, None);
         }
         let limit = runtime.message_bytes_max();
@@ -220,7 +222,9 @@ impl<A: Portable, R: Portable> Kind<A, R> {
         let described =
             describe(runtime, shim, address, sealed.payload, (sealed.bytes, sealed.marks | mark))?;
         let descriptor = Descriptor { attempt, ..described };
-        let keep = Keep { input: sealed.hand_over_input(), output: None };
+        let input = sealed.block.as_ref().and_then(|block| block.as_slice().get(..sealed.bytes as usize));
+        let fingerprint = dispatcher.screen_block(&descriptor, input.unwrap_or_default())?;
+        let keep = Keep { input: sealed.hand_over_input(), output: None, fingerprint };
         dispatcher.submit(&descriptor, Some(Box::new(keep)))
     }
 }

@@ -100,7 +100,7 @@ fn finished_results_of_a_worker_that_dies_later_are_kept() {
 #[test]
 fn every_task_may_kill_its_worker() {
     let _watchdog = Watchdog::start("every_task_may_kill_its_worker");
-    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().unwrap();
     let deaths: Vec<_> = (0..100).map(|n| Death::QUICK[n % 4]).collect();
     let tasks: Vec<_> =
         deaths.iter().map(|death| runtime.task(*death, |death: Death| -> u8 { death.die() })).collect();

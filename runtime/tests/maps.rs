@@ -188,7 +188,7 @@ fn slices_as_results_survive_the_death_of_their_worker() {
 #[test]
 fn large_results_before_a_death_in_their_range_are_kept() {
     let _watchdog = Watchdog::start("large_results_before_a_death_in_their_range_are_kept");
-    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let runtime = Runtime::builder().workers(1).quarantine_after(0).build().unwrap();
     let outcomes = runtime.map(0..200_u64, |n| {
         if n % 20 == 19 {
             Death::Segfault.die();
@@ -208,7 +208,7 @@ fn large_results_before_a_death_in_their_range_are_kept() {
 fn a_worker_killed_before_the_first_item_of_its_range_gives_none_of_an_earlier_one() {
     let _watchdog =
         Watchdog::start("a_worker_killed_before_the_first_item_of_its_range_gives_none_of_an_earlier_one");
-    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Short ranges, so that a kill often comes between the claim of one and its first item.

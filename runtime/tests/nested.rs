@@ -169,7 +169,7 @@ fn the_error_of_a_nested_task_can_be_handed_on() {
         let died = go_parallel(|| -> u8 { Death::Abort.die() }).join();
         go_parallel(|| -> u8 { panic!("as planned") }).join().or(died)
     }
-    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().expect("build a runtime");
     for _ in 0..10 {
         let outcome = runtime.go(fails).join();
         let handed_on =
@@ -199,7 +199,8 @@ fn thousands_of_nested_tasks_on_every_pool_end() {
         go_map(0..n, |n| n).grain(1).collect::<Vec<u64>>().map_or(0, |values| values.into_iter().sum())
     }
     for workers in [1, 2, 3] {
-        let runtime = Runtime::builder().workers(workers).build().expect("build a runtime");
+        let runtime =
+            Runtime::builder().workers(workers).quarantine_after(0).build().expect("build a runtime");
         assert_eq!(runtime.task(700, deep).join(), Ok(700), "{workers} workers");
         assert_eq!(runtime.task(16, fib).join(), Ok(987), "{workers} workers");
         assert_eq!(runtime.task(5_000, wide).join(), Ok(12_497_500), "{workers} workers");
@@ -213,7 +214,7 @@ fn a_task_that_waits_is_not_taken_along_by_a_strangers_crash() {
     fn waits(rounds: u32) -> u32 {
         (0..rounds).map(|n| go_parallel(|| 1_u32).join().map_or(n + 1000, |one| one)).sum()
     }
-    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().expect("build a runtime");
     let waiting: Vec<_> = (0..40).map(|_| runtime.task(50, waits)).collect();
     let crashing: Vec<_> = (0..40).map(|_| runtime.go(|| -> u8 { Death::Segfault.die() })).collect();
     for task in waiting {

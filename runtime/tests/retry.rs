@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(30);
 const LONG: Duration = Duration::from_secs(1000);
 
 fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().expect("build a runtime")
+    Runtime::builder().workers(workers).quarantine_after(0).build().expect("build a runtime")
 }
 
 fn retries(runtime: &Runtime) -> u64 {

@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 const BLOCK: usize = 4096;
 
 fn small() -> Runtime {
-    Runtime::builder().workers(2).message_bytes_max(BLOCK as u64).build().expect("build a runtime")
+    Runtime::builder()
+        .workers(2)
+        .quarantine_after(0)
+        .message_bytes_max(BLOCK as u64)
+        .build()
+        .expect("build a runtime")
 }
 
 fn free_blocks(runtime: &Runtime) -> usize {

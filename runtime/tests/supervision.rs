@@ -6,7 +6,7 @@ use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
 use std::fs;
 
 fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().expect("build a runtime")
+    Runtime::builder().workers(workers).quarantine_after(0).build().expect("build a runtime")
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Drop for OnDrop {
 }
 
 fn one_worker() -> Runtime {
-    Runtime::builder().workers(1).build().expect("build a runtime")
+    Runtime::builder().workers(1).quarantine_after(0).build().expect("build a runtime")
 }
 
 fn deaths(runtime: &Runtime) -> u64 {

@@ -359,12 +359,11 @@ impl Slot {
         }
     }
 
-    /// Code id of the task's function and bytes of its input. Meaningful while it is Running: what its runner may have
-    /// written of an outcome changes the bytes, not the function.
+    /// The task as it stands there. Meaningful while it is Ready, if the word is the same afterwards, and while it is
+    /// Running: what its runner may have written of an outcome then changes all but the function.
     #[inline]
-    pub fn task(&self) -> (u64, u32) {
-        let meta = self.meta.load(Ordering::Relaxed); // Relaxed: the caller's Acquire load of the word came before.
-        (self.function.load(Ordering::Relaxed), (meta >> 32) as u32) // Relaxed: as above.
+    pub fn task(&self) -> Descriptor {
+        self.descriptor()
     }
 
     /// The futex word that changes at completion, with what it holds while `word` is in force.
@@ -376,7 +375,7 @@ impl Slot {
 
     #[inline]
     fn descriptor(&self) -> Descriptor {
-        // Relaxed, all of these: the Acquire exchange in `claim` came before.
+        // Relaxed, all of these: the Acquire exchange in `claim`, or the caller's Acquire load, came before.
         let meta = self.meta.load(Ordering::Relaxed);
         Descriptor {
             shim: self.shim.load(Ordering::Relaxed),

@@ -20,6 +20,12 @@ pub fn next_item<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(item)
 }
 
+/// The items of a range's input, each as its encoded bytes. Ends at the first that makes no sense.
+pub fn items(input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut bytes = input.get(RANGE_PREFIX_BYTES..).unwrap_or_default();
+    std::iter::from_fn(move || next_item(&mut bytes))
+}
+
 /// A range being filled.
 #[derive(Debug)]
 pub struct RangeWriter {
@@ -30,6 +36,8 @@ pub struct RangeWriter {
     room: usize,
     /// Blocks carried so far.
     parcels: Vec<SharedBlock>,
+    /// Where the last item begins, and how many blocks were carried before it.
+    last: (usize, usize),
 }
 
 impl RangeWriter {
@@ -44,13 +52,28 @@ impl RangeWriter {
         // The whole class may be used; what is left over is cut off at the end.
         let _ = block.set_bytes(block.capacity().min(asked.next_power_of_two()));
         let room = block.as_slice().len();
-        Ok(Self { block, used: RANGE_PREFIX_BYTES, count: 0, room, parcels: Vec::new() })
+        Ok(Self { block, used: RANGE_PREFIX_BYTES, count: 0, room, parcels: Vec::new(), last: (0, 0) })
     }
 
     /// Items so far.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// The encoded bytes of the last item.
+    #[must_use]
+    pub fn last_item(&self) -> &[u8] {
+        let (start, _) = self.last;
+        self.block.as_slice().get(start + LENGTH_BYTES..self.used).unwrap_or_default()
+    }
+
+    /// Takes the last item out again; once for each [`RangeWriter::push`].
+    pub fn take_back(&mut self) {
+        let (start, carried) = self.last;
+        self.used = start;
+        self.parcels.truncate(carried);
+        self.count -= 1;
     }
 
     /// Appends an item; false if it does not fit any more.
@@ -64,6 +87,7 @@ impl RangeWriter {
         let Some((length, place)) = place.and_then(<[u8]>::split_first_chunk_mut::<LENGTH_BYTES>) else {
             return Ok(false);
         };
+        self.last = (self.used, self.parcels.len());
         if codec::is_number::<A>() {
             let Some(bytes) = codec::encode_next(item, place)? else { return Ok(false) };
             *length = u32::try_from(bytes).map_err(|_| SealError::Malformed)?.to_ne_bytes();

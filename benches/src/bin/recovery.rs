@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 fn main() {
     let effort = Effort::from_args();
     let kills = effort.pick(20, 5);
-    let runtime = Runtime::builder().workers(1).build().expect("the runtime starts");
+    let runtime = Runtime::builder().workers(1).quarantine_after(0).build().expect("the runtime starts");
     for mib in effort.pick(&[0, 256][..], &[0]) {
         let median_us = || Sample::of((0..kills).map(|_| recovery_us(&runtime, *mib)).collect()).median;
         let [ours] = interleave(effort.runs(), [&mut { median_us }]);

@@ -13,6 +13,7 @@ const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 30);
 const SPIN_US: Limit = Limit::whole(0, 1000);
 const TASKS: Limit = Limit::whole(1, u64::MAX - 1);
 const MEMORY: Limit = Limit::whole(1 << 20, 1 << 50);
+const QUARANTINE: Limit = Limit::whole(0, 1000);
 const LIMIT_MS: Limit = Limit::whole(1, 365 * 24 * 3600 * 1000);
 
 #[derive(Debug, Default, clap::Args)]
@@ -66,6 +67,11 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "BYTES", value_parser = memory)]
     memory_max: Option<u64>,
 
+    /// Deaths of workers after which a function is not run with the same input again, 0 for never
+    /// [GORUN_QUARANTINE_AFTER]
+    #[arg(long, value_name = "N", value_parser = crashes)]
+    quarantine_after: Option<u64>,
+
     /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
     #[arg(long)]
     threads: bool,
@@ -104,6 +110,7 @@ impl RuntimeFlags {
             ("GORUN_MAX_WORKER_AGE_MS", self.max_worker_age_ms),
             ("GORUN_MEMORY_SOFT", self.memory_soft),
             ("GORUN_MEMORY_MAX", self.memory_max),
+            ("GORUN_QUARANTINE_AFTER", self.quarantine_after),
             ("GORUN_PROCESSES", self.threads.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
@@ -134,6 +141,10 @@ fn spin_us(text: &str) -> Result<u64, NotAllowed> {
 
 fn tasks(text: &str) -> Result<u64, NotAllowed> {
     TASKS.parse(text)
+}
+
+fn crashes(text: &str) -> Result<u64, NotAllowed> {
+    QUARANTINE.parse(text)
 }
 
 fn memory(text: &str) -> Result<u64, NotAllowed> {
@@ -169,6 +180,7 @@ mod tests {
             max_worker_age_ms: Some(80),
             memory_soft: Some(1 << 20),
             memory_max: Some(1 << 21),
+            quarantine_after: Some(5),
             threads: true,
         };
         let expected = [
@@ -183,6 +195,7 @@ mod tests {
             ("GORUN_MAX_WORKER_AGE_MS", "80"),
             ("GORUN_MEMORY_SOFT", "1048576"),
             ("GORUN_MEMORY_MAX", "2097152"),
+            ("GORUN_QUARANTINE_AFTER", "5"),
             ("GORUN_PROCESSES", "0"),
             ("GORUN_PLACEMENT", "none"),
         ];
@@ -219,5 +232,6 @@ mod tests {
         assert_eq!(allowed_by_runtime(builder().deadline(limit)), "1µs..=31536000s");
         let over = builder().memory_max(MEMORY.range.end() + 1);
         assert_eq!(allowed_by_runtime(over), MEMORY.to_string());
+        assert_eq!(allowed_by_runtime(builder().quarantine_after(1001)), QUARANTINE.to_string());
     }
 }

@@ -14,25 +14,27 @@ use crate::archive::{self, Details};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
-use crate::obituary;
+use crate::{obituary, quarantine};
 use gorun_shm::OwnerId;
-use gorun_shm::slots::State;
+use gorun_shm::os::ticks;
+use gorun_shm::slots::{Descriptor, State};
 use gorun_shm::sync::{AtomicBool, Ordering};
 use gorun_worker::function::CodeId;
 use gorun_worker::os::death_word::Sign;
 use gorun_worker::os::poll::WakeUp;
 use gorun_worker::os::{death_word, fork, identity, lease, memory, pidfd};
 use gorun_worker::wire::commons::Commons;
-use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, WorkerRecord};
+use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, RangeProgress, WorkerRecord};
 use gorun_worker::wire::ids::{LaneId, WorkerId};
-use gorun_worker::wire::status::Status;
+use gorun_worker::wire::status::{MARK_IN_BLOCK, MARK_RANGE, Status};
 use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
 use link::Link;
 use roster::{Action, Roster};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use zerocopy::IntoBytes;
 
 /// What both threads and the runtime share.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ struct PoolState {
     /// Zygotes that died before they were ready, in a row.
     failed_zygotes: u32,
     degraded: bool,
+    /// Records whose workers were killed on purpose and are not buried yet.
+    killed: HashSet<u16>,
     /// Both ends of the lease; dropping the write end ends every worker.
     lease: Option<(OwnedFd, OwnedFd)>,
 }
@@ -98,6 +102,7 @@ impl Pool {
             libraries: None,
             failed_zygotes: 0,
             degraded: false,
+            killed: HashSet::new(),
             lease: None,
         };
         let pool = Arc::new(Self {
@@ -252,11 +257,12 @@ impl Pool {
 
     /// Kills the worker that lives in the record in this life of it, whatever it does.
     fn kill_worker(&self, record: u16, birth: u32) {
-        let state = self.lock();
+        let mut state = self.lock();
         if self.birth_in(record).birth != birth {
             // It has left by itself, and another lives there now.
             return;
         }
+        state.killed.insert(record);
         if let Some((_, pidfd, _)) = state.pidfds.get(&record) {
             // One that is gone already is what we want.
             let _ = pidfd::kill(pidfd);
@@ -378,7 +384,13 @@ impl Pool {
             // A planned stop: what ran is closed with the runtime, not lost.
             self.dispatcher.close_running(owner);
         }
-        self.file(state, record, worker, pid);
+        let planned = state.killed.remove(&record) || state.roster.is_closed();
+        if let Some(running) = self.innermost_of(record) {
+            self.file(state, record, worker, (pid, &running.task));
+            if !planned {
+                self.accuse(&running, obituary::pack(worker, pid, end, RangeProgress::default()));
+            }
+        }
         let duty = &self.commons.workers[usize::from(record)].duty;
         if duty.depth() >= DEPTH_MAX {
             let payload = obituary::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));
@@ -399,24 +411,57 @@ impl Pool {
         tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
     }
 
-    /// Keeps what is known of the death, if a task is lost with it.
-    fn file(&self, state: &PoolState, record: u16, worker: WorkerId, pid: i32) {
+    /// The innermost task that a dead worker was running.
+    fn innermost_of(&self, record: u16) -> Option<Running> {
         let dead = &self.commons.workers[usize::from(record)];
         let running = |depth: usize| {
             let intent = dead.duty.intent(depth);
             let lane = LaneId(intent.lane);
             let ring = self.commons.has_lane(lane).then(|| self.commons.lane(lane))?;
-            let (slot, lap) = ring.slot(intent.position_near(ring.published()));
+            let position = intent.position_near(ring.published());
+            let (slot, lap) = ring.slot(position);
             let word = slot.word();
             let runs = word.lap() == lap && word.state() == State::Running;
-            (runs && word.owner().worker_index() == Some(record)).then(|| slot.task())
+            let task = (runs && word.owner().worker_index() == Some(record)).then(|| slot.task())?;
+            Some(Running { lane: intent.lane, position, task })
         };
-        let depths = 0..=dead.duty.depth().min(DEPTH_MAX - 1);
-        let Some((function, input_bytes)) = depths.rev().find_map(running) else { return };
+        let depth = dead.duty.depth().min(DEPTH_MAX - 1);
+        // A place where nothing was ever noted names the first task of all, which may be one that it was further out.
+        let is_noted_below =
+            |place: usize| (0..place).any(|below| dead.duty.intent(below) == dead.duty.intent(place));
+        (0..=depth).rev().filter(|place| !is_noted_below(*place)).find_map(running)
+    }
+
+    /// Counts a death that nobody planned against the task. The items of a range are counted by whoever reads its results.
+    fn accuse(&self, running: &Running, death: [u64; 4]) {
+        let Running { lane, position, task } = running;
+        if task.marks & MARK_RANGE != 0 {
+            return;
+        }
+        let in_block = task.marks & MARK_IN_BLOCK != 0;
+        let fingerprint = match in_block {
+            false => quarantine::inline_fingerprint(task),
+            true if *lane < self.dispatcher.lane_count() => self.dispatcher.fingerprint(*lane, *position),
+            // In another worker's book, which nobody else can read.
+            true => None,
+        };
+        let input = task.payload.as_bytes().get(..task.input_bytes as usize).filter(|_| !in_block);
+        self.dispatcher.count_crash(&quarantine::Crash {
+            task: quarantine::task_of(task),
+            fingerprint,
+            input,
+            death: quarantine::Death { payload: death, attempt: task.attempt },
+            now_ns: ticks::system_ns(),
+        });
+    }
+
+    /// Keeps what is known of the death, if a task is lost with it.
+    fn file(&self, state: &PoolState, record: u16, worker: WorkerId, (pid, task): (i32, &Descriptor)) {
+        let dead = &self.commons.workers[usize::from(record)];
         let details = Details {
             last_words: dead.black_box.read(),
-            function: CodeId::known(function),
-            input_bytes,
+            function: CodeId::known(task.function),
+            input_bytes: task.input_bytes,
             depth: dead.duty.depth(),
             libraries: state.libraries.as_deref().unwrap_or_default().into(),
         };
@@ -430,6 +475,13 @@ impl Pool {
             crate::orphan::end_lost(&self.commons, lane, near, dead, payload);
         }
     }
+}
+
+/// A task that a worker was inside of when it died.
+struct Running {
+    lane: u16,
+    position: u64,
+    task: Descriptor,
 }
 
 /// Longest wait for the kernel to tear a killed process down.

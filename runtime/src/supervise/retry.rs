@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Without more said, the next attempt follows at once, panics and ended timeouts ([`Task::timeout`]) are retried,
 /// and crashes are not: a task that killed its worker may have done half of its work, and may kill the next.
 ///
-/// Never retried: `Cancelled`, `Closed`, `Rejected`, `CircuitOpen`, a task whose [`Task::deadline`] has passed, and a
+/// Never retried: `Cancelled`, `Closed`, `Rejected`, `Quarantined`, `CircuitOpen`, a task whose [`Task::deadline`] has passed, and a
 /// result that arrived and cannot be decoded.
 ///
 /// ```
@@ -85,6 +85,7 @@ impl Retry {
             TaskError::Cancelled
             | TaskError::Closed
             | TaskError::Rejected { .. }
+            | TaskError::Quarantined { .. }
             | TaskError::CircuitOpen { .. } => false,
             failure => {
                 tries.failures = tries.failures.saturating_add(1);

@@ -1,6 +1,7 @@
 //! Records in the segment: what host and workers tell each other beside tasks.
 
 use super::black_box::BlackBox;
+use super::board::Board;
 use gorun_macros::Shared;
 use gorun_shm::counters::Counter;
 use gorun_shm::doorbell::Doorbell;
@@ -450,6 +451,8 @@ pub struct HostRecord {
     pub steal_ticks: AtomicU64,
     /// When workers make room for fresh ones.
     pub tenure: TenureTerms,
+    /// What is quarantined.
+    pub board: Board,
     /// Notices that found their ring full: the host then looks at every awaited task.
     pub notices_dropped: Counter,
     /// Ticks when the runtime started.

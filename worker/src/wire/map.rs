@@ -26,7 +26,7 @@ use thiserror::Error;
 /// First word of every segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 /// Changes whenever a record, a slot or the map changes.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 const PAGE: u64 = 4096;
 

@@ -3,6 +3,7 @@
 //! A change here changes [`map::LAYOUT_VERSION`].
 
 pub mod black_box;
+pub mod board;
 pub mod commons;
 pub mod control;
 pub mod ids;

@@ -30,6 +30,9 @@ pub enum Status {
     TimedOut = 11,
     /// Its worker grew over the limit; payload word 2 holds the limit in bytes.
     OutOfMemory = 12,
+    /// Refused while it stood in line: its function has killed too many workers with this input. Payload word 0 counts
+    /// them, words 2 and 3 hold the last death.
+    Quarantined = 13,
 }
 
 impl Status {
@@ -39,7 +42,7 @@ impl Status {
     /// The status with this number, if there is one: the byte comes from another process.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Status; 13] = [
+        const ALL: [Status; 14] = [
             Status::Finished,
             Status::Panicked,
             Status::InputUndecodable,
@@ -53,6 +56,7 @@ impl Status {
             Status::ResultUnencodable,
             Status::TimedOut,
             Status::OutOfMemory,
+            Status::Quarantined,
         ];
         ALL.get(usize::from(byte)).copied()
     }

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 /// A whole life of a runtime, so that what is allocated once is there before anything is measured.
 fn warm_up(workers: usize) {
     let _watchdog = Watchdog::start("chaos warms up");
-    let runtime = Runtime::builder().workers(workers).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(workers).quarantine_after(0).build().expect("build a runtime");
     let values: Vec<u64> = runtime.map(0..1000_u64, |n| n).collect().expect("nobody is killed yet");
     assert_eq!(values, (0..1000).collect::<Vec<u64>>());
     let _ = processes::await_family(&runtime, 1);
@@ -73,7 +73,8 @@ fn warm_up(workers: usize) {
 
 fn run(arguments: &Arguments) -> Report {
     let before = Vitals::take();
-    let runtime = Runtime::builder().workers(arguments.workers).build().expect("build a runtime");
+    let runtime =
+        Runtime::builder().workers(arguments.workers).quarantine_after(0).build().expect("build a runtime");
     let since_ns = system_ns();
     let duration = Duration::from_secs_f64(arguments.seconds);
     let (mut tally, hunt, middle) = let_loose(arguments, &runtime, duration);

@@ -38,7 +38,7 @@ fn main() {
     let handler = note as extern "C" fn(libc::c_int);
     // SAFETY: the handler only adds to an atomic, which a handler may do.
     unsafe { libc::signal(libc::SIGCHLD, handler as libc::sighandler_t) };
-    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().expect("build a runtime");
     assert_eq!(runtime.go(|| 1_u8).join(), Ok(1));
     assert_eq!(wait_any(), Err(libc::ECHILD), "the runtime's processes are no children of ours");
     for round in 0..30 {
