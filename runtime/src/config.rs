@@ -4,6 +4,7 @@
 //! names the key, the value and what is allowed; it is never silently replaced.
 
 use crate::error::BuildError;
+use crate::mode::Mode;
 use gorun_worker::os::pin;
 use gorun_worker::wire::map::Shape;
 use std::fmt::Display;
@@ -42,7 +43,7 @@ pub(crate) struct Wishes {
     pub(crate) queue_slots: Option<u64>,
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) spin: Option<Duration>,
-    pub(crate) processes: Option<bool>,
+    pub(crate) mode: Option<Mode>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_tasks_per_worker: Option<u64>,
@@ -71,9 +72,9 @@ pub struct Config {
     /// How long an idle worker or a waiting thread spins before it sleeps, at most 1 ms. Default 8 us, and 0
     /// where only one processor may be used. `GORUN_SPIN_US`.
     pub spin: Duration,
-    /// False runs tasks on threads of the host instead of processes: no isolation, for platforms and tools
-    /// that cannot fork. `GORUN_PROCESSES=0`.
-    pub processes: bool,
+    /// Where tasks run that say nothing else. Default in processes. `GORUN_MODE=inline|thread|process`, and
+    /// `GORUN_PROCESSES=0` for `thread`.
+    pub mode: Mode,
     /// When a task is over at the latest, from `go` on, if it says nothing else; 1 us to 1 year. Default none.
     /// `GORUN_DEADLINE_MS`.
     pub deadline: Option<Duration>,
@@ -130,7 +131,9 @@ impl Config {
             .message_bytes_max
             .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
         let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
-        let processes = wishes.processes.or(read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.map(|on| on.0));
+        let mode = wishes.mode.or(read.parse("GORUN_MODE", Mode::NAMES)?);
+        let processes = read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.is_none_or(|on| on.0);
+        let usual = if processes { Mode::Process } else { Mode::Thread };
         let limit = |key, wish: Option<Duration>, variable| -> Result<Option<Duration>, BuildError> {
             let read = read.parse(variable, "1..=31536000000")?.map(Duration::from_millis);
             wish.or(read).map(|limit| check_limit(key, limit)).transpose()
@@ -156,7 +159,7 @@ impl Config {
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
-            processes: processes.unwrap_or(true),
+            mode: mode.unwrap_or(usual),
             deadline,
             timeout,
             max_tasks_per_worker: max_tasks,

@@ -14,7 +14,7 @@ use gorun_shm::OwnerId;
 use gorun_shm::os::ticks::Rate;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::ring::spmc::Lane;
-use gorun_shm::slots::{Completion, Descriptor, Slot, State, Word};
+use gorun_shm::slots::{Descriptor, Slot, State, Word};
 use gorun_shm::sync::{AtomicBool, Ordering, fence, spin_hint};
 use gorun_worker::context;
 use gorun_worker::os::fork;
@@ -34,8 +34,15 @@ pub(crate) struct Ticket {
     entry: EntryId,
 }
 
-/// Position of a task that never stood in a slot. No task gets that far, and no slot is in its lap.
-const NO_POSITION: u64 = u64::MAX - 1;
+impl Ticket {
+    /// Position of a task that never stood in a slot. No task gets that far, and no slot is in its lap.
+    const NO_POSITION: u64 = u64::MAX - 1;
+
+    /// Of a task that has ended without ever standing in a slot.
+    pub(crate) fn of_ended(lane: u16, entry: EntryId) -> Self {
+        Self { lane, position: Self::NO_POSITION, entry }
+    }
+}
 
 /// See the module's head.
 #[derive(Debug)]
@@ -173,26 +180,6 @@ impl Dispatcher {
                 }
             }
         }
-    }
-
-    /// Runs a task of a worker's own at once, on the worker's stack: its lane is full, so there is enough for others.
-    #[cold]
-    fn run_here(&self, lane: u16, descriptor: &Descriptor, keep: Option<Box<Keep>>) -> Ticket {
-        let completion = match context::duty() {
-            Some(duty) => duty.run_here(*descriptor),
-            None => Completion { status: Status::Closed as u8, ..Completion::default() },
-        };
-        let entry = self.with_book(lane, |book, _| book.enter_ended(completion, keep));
-        Ticket { lane, position: NO_POSITION, entry }
-    }
-
-    /// The runtime is closed: the input will not be taken over by anybody.
-    fn give_back(&self, keep: Option<Box<Keep>>) -> Result<Ticket, TaskError> {
-        let keep = keep.unwrap_or_default();
-        for handle in [keep.input.message, keep.output].into_iter().flatten() {
-            let _ = self.commons.blocks.free(handle, self.me);
-        }
-        Err(TaskError::Closed)
     }
 
     /// Counts items of ranges.
@@ -490,7 +477,7 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn with_book<T>(&self, lane: u16, act: impl FnOnce(&mut Book, Lane<'_>) -> T) -> T {
+    pub(crate) fn with_book<T>(&self, lane: u16, act: impl FnOnce(&mut Book, Lane<'_>) -> T) -> T {
         let end = &self.lanes[usize::from(lane)];
         let mut book = lock(&end.book);
         let result = act(&mut book, self.commons.lane(end.id));

@@ -115,7 +115,7 @@ where
         let timeout = self.runtime.as_ref().map_or(None, |runtime| runtime.limits(self.limits).timeout);
         let asked = Limits { timeout, ..self.limits };
         let refused = match &self.runtime {
-            Ok(runtime) if asked.any() => runtime.dispatcher().check_limits().err(),
+            Ok(runtime) if asked.any() => runtime.check_limits().err(),
             _ => None,
         };
         Outcomes {
@@ -328,7 +328,7 @@ where
             self.under_way.push_back(Pending::Refused(refused));
             return true;
         }
-        let ticket = descriptor.and_then(|descriptor| runtime.dispatcher().submit(&descriptor, None));
+        let ticket = descriptor.and_then(|descriptor| runtime.submit(&descriptor, None));
         match ticket {
             Ok(ticket) => {
                 self.limit(runtime, &ticket);
@@ -461,7 +461,7 @@ where
             output: Some(output),
             fingerprint: None,
         };
-        let ticket = dispatcher.submit(&descriptor, Some(Box::new(keep)))?;
+        let ticket = runtime.submit(&descriptor, Some(Box::new(keep)))?;
         self.limit(runtime, &ticket);
         if skip == 0 {
             dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(total));

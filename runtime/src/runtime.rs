@@ -1,12 +1,14 @@
 //! Runtime: the pool and the way to it; one by default for the program, others by builder.
 
+use crate::book::Keep;
 use crate::config::{Config, Placement, Wishes};
 use crate::deadlines::Limits;
-use crate::dispatch::Dispatcher;
-use crate::error::{BuildError, Rejection};
+use crate::dispatch::{Dispatcher, Ticket};
+use crate::error::{BuildError, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::home::Home;
 use crate::map::Map;
+use crate::mode::{self, Companions, Mode};
 use crate::pool::{Pool, Threads};
 use crate::quarantine::{Quarantine, Screen};
 use crate::report;
@@ -15,6 +17,7 @@ use crate::supervise::{BreakerHandle, Registry};
 use crate::task::{IntoTask, Task};
 use gorun_shm::Segment;
 use gorun_shm::os::ticks::{self, Rate};
+use gorun_shm::slots::Descriptor;
 use gorun_shm::sync::Ordering;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
@@ -30,7 +33,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Runtime {
     inner: PartsRef,
-    #[expect(dead_code, reason = "its drop is what matters")]
+    /// The pool stops when the last of them is dropped.
     guard: Option<Arc<StopGuard>>,
 }
 
@@ -40,6 +43,9 @@ pub(crate) enum PartsRef {
     /// The default runtime and a worker's nested one live as long as their process.
     Static(&'static Parts),
     Counted(Arc<Parts>),
+    /// The same, for tasks that run where they are started. Its own variants, so that a handle is no larger for it.
+    StaticInline(&'static Parts),
+    CountedInline(Arc<Parts>),
 }
 
 #[derive(Debug)]
@@ -50,7 +56,11 @@ pub(crate) struct Parts {
     workers: usize,
     /// For tasks that say nothing else.
     limits: Limits,
-    supervise: Registry,
+    supervise: Arc<Registry>,
+    /// What it was built from, for companions.
+    wishes: Wishes,
+    mode: Mode,
+    companions: Companions,
 }
 
 #[derive(Debug)]
@@ -68,6 +78,7 @@ impl Drop for StopGuard {
             std::mem::forget(threads);
             return;
         }
+        self.parts.companions.close();
         if let (Some(pool), Some(threads)) = (&self.parts.pool, threads) {
             pool.stop(threads);
             report::stopped(&self.parts.dispatcher.commons);
@@ -81,8 +92,8 @@ impl Deref for PartsRef {
     #[inline]
     fn deref(&self) -> &Parts {
         match self {
-            Self::Static(parts) => parts,
-            Self::Counted(parts) => parts,
+            Self::Static(parts) | Self::StaticInline(parts) => parts,
+            Self::Counted(parts) | Self::CountedInline(parts) => parts,
         }
     }
 }
@@ -99,6 +110,26 @@ impl PartsRef {
 
     pub(crate) fn supervise(&self) -> &Registry {
         &self.supervise
+    }
+
+    /// True if tasks run where they are started.
+    #[inline]
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::StaticInline(_) | Self::CountedInline(_))
+    }
+
+    fn inline(&self) -> Self {
+        match self {
+            Self::Static(parts) | Self::StaticInline(parts) => Self::StaticInline(parts),
+            Self::Counted(parts) | Self::CountedInline(parts) => Self::CountedInline(Arc::clone(parts)),
+        }
+    }
+
+    fn not_inline(&self) -> Self {
+        match self {
+            Self::Static(parts) | Self::StaticInline(parts) => Self::Static(parts),
+            Self::Counted(parts) | Self::CountedInline(parts) => Self::Counted(Arc::clone(parts)),
+        }
     }
 
     /// The runtime of these parts, for a handle that starts another attempt. Does not keep the pool running.
@@ -131,12 +162,47 @@ impl Runtime {
         if context::is_worker() {
             return Ok(Self { inner: PartsRef::Static(nested()), guard: None });
         }
+        if let Some(runtime) = mode::inside() {
+            return Ok(runtime);
+        }
         static DEFAULT: OnceLock<Result<&'static Parts, String>> = OnceLock::new();
         let parts = DEFAULT.get_or_init(|| start_default().map_err(|error| error.to_string()));
         match parts {
+            Ok(parts) if parts.mode == Mode::Inline => {
+                Ok(Self { inner: PartsRef::StaticInline(parts), guard: None })
+            }
             Ok(parts) => Ok(Self { inner: PartsRef::Static(parts), guard: None }),
             Err(message) => Err(Rejection::NoRuntime { message: message.clone() }),
         }
+    }
+
+    /// Where its tasks run that ask for nothing else.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        if self.inner.is_inline() { Mode::Inline } else { self.inner.mode }
+    }
+
+    /// The runtime for tasks of this mode: this one, or a companion of it.
+    ///
+    /// # Errors
+    /// [`Rejection::HostOnly`] for threads inside a task; else see [`Companions::get`].
+    #[cold]
+    pub(crate) fn in_mode(&self, mode: Mode) -> Result<Self, TaskError> {
+        let own = self.inner.mode;
+        if mode == Mode::Inline {
+            return Ok(Self { inner: self.inner.inline(), guard: self.guard.clone() });
+        }
+        if mode == own {
+            return Ok(Self { inner: self.inner.not_inline(), guard: self.guard.clone() });
+        }
+        if self.inner.dispatcher.is_nested() {
+            let what = format!("another mode than {own}, here {mode},").into();
+            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what } });
+        }
+        self.inner.companions.get(mode, || {
+            let wishes = Wishes { mode: Some(mode), ..self.inner.wishes.clone() };
+            counted(&wishes, Arc::clone(&self.inner.supervise))
+        })
     }
 
     /// Starts `function` as a task.
@@ -240,6 +306,36 @@ impl Runtime {
         &self.inner.dispatcher
     }
 
+    /// Publishes a task, or runs it here and now.
+    ///
+    /// # Blocking
+    /// While every lane is full, or until the task has ended.
+    #[inline]
+    pub(crate) fn submit(
+        &self,
+        descriptor: &Descriptor,
+        keep: Option<Box<Keep>>,
+    ) -> Result<Ticket, TaskError> {
+        if self.inner.is_inline() {
+            let _inside = mode::enter(self);
+            return self.inner.dispatcher.run_inline(descriptor, keep);
+        }
+        self.inner.dispatcher.submit(descriptor, keep)
+    }
+
+    /// Refuses limits where nobody could enforce them.
+    ///
+    /// # Errors
+    /// [`Rejection::CannotKill`] inside a worker, and where tasks run in the host.
+    pub(crate) fn check_limits(&self) -> Result<(), TaskError> {
+        let place = match self.mode() {
+            Mode::Inline => "that run where they are started",
+            Mode::Thread => "on threads of the host",
+            Mode::Process => return self.inner.dispatcher.check_limits(),
+        };
+        Err(TaskError::Rejected { reason: Rejection::CannotKill { place: place.into() } })
+    }
+
     /// What a task asks for, and what the runtime's settings give it otherwise.
     #[inline]
     pub(crate) fn limits(&self, asked: Limits) -> Limits {
@@ -275,11 +371,20 @@ fn nested_parts() -> Parts {
     let commons = Arc::clone(duty.commons());
     let workers = commons.seats.len();
     let dispatcher = Arc::new(Dispatcher::of_worker(commons, duty.owner(), duty.nested_lane()));
-    Parts { dispatcher, pool: None, workers, limits: Limits::default(), supervise: Registry::default() }
+    Parts {
+        dispatcher,
+        pool: None,
+        workers,
+        limits: Limits::default(),
+        supervise: Arc::default(),
+        wishes: Wishes::default(),
+        mode: if duty.is_process() { Mode::Process } else { Mode::Thread },
+        companions: Companions::default(),
+    }
 }
 
 fn start_default() -> Result<&'static Parts, BuildError> {
-    let (parts, threads) = build(&Wishes::default())?;
+    let (parts, threads) = build(&Wishes::default(), Arc::default())?;
     // The default runtime ends with the process: the kernel closes the lease, which ends every worker.
     std::mem::forget(threads);
     Ok(Box::leak(Box::new(parts)))
@@ -375,10 +480,15 @@ impl Builder {
         self
     }
 
-    /// False runs tasks on threads of this process: no isolation.
-    pub fn processes(mut self, processes: bool) -> Self {
-        self.wishes.processes = Some(processes);
+    /// Where tasks run that ask for no other [`Task::mode`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.wishes.mode = Some(mode);
         self
+    }
+
+    /// False runs tasks on threads of this process: no isolation. The same as [`Mode::Thread`].
+    pub fn processes(self, processes: bool) -> Self {
+        self.mode(if processes { Mode::Process } else { Mode::Thread })
     }
 
     /// Builds it. Workers start meanwhile; tasks may be given at once.
@@ -387,11 +497,18 @@ impl Builder {
     /// [`BuildError`], which names the setting and what is allowed, or what the kernel refused. Processes that
     /// cannot be had are no error, see [`Runtime::is_degraded`].
     pub fn build(self) -> Result<Runtime, BuildError> {
-        let (parts, threads) = build(&self.wishes)?;
-        let parts = Arc::new(parts);
-        let guard = StopGuard { parts: Arc::clone(&parts), threads: Mutex::new(Some(threads)) };
-        Ok(Runtime { inner: PartsRef::Counted(parts), guard: Some(Arc::new(guard)) })
+        counted(&self.wishes, Arc::default())
     }
+}
+
+/// A runtime that ends with its last handle.
+fn counted(wishes: &Wishes, supervise: Arc<Registry>) -> Result<Runtime, BuildError> {
+    let (parts, threads) = build(wishes, supervise)?;
+    let parts = Arc::new(parts);
+    let guard = StopGuard { parts: Arc::clone(&parts), threads: Mutex::new(Some(threads)) };
+    let inline = parts.mode == Mode::Inline;
+    let inner = if inline { PartsRef::CountedInline(parts) } else { PartsRef::Counted(parts) };
+    Ok(Runtime { inner, guard: Some(Arc::new(guard)) })
 }
 
 /// Slots of a worker's nested lane: a task that starts more at once waits for some of them.
@@ -403,7 +520,7 @@ const STEAL_WORTH_NS: u64 = 1_000;
 /// Words of a worker's notice ring. When it is full, the host looks at every awaited task instead.
 const NOTICE_SLOTS: u32 = 1024;
 
-fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
+fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), BuildError> {
     let config = Config::resolve(wishes, |key| std::env::var(key).ok())?;
     let shape = shape_of(&config);
     let commons = Arc::new(open_segment(shape)?);
@@ -432,10 +549,22 @@ fn build(wishes: &Wishes) -> Result<(Parts, Threads), BuildError> {
     ));
     let workers = usize::from(config.workers);
     report::started(&commons);
-    let limits = Limits { deadline: config.deadline, timeout: config.timeout };
+    let (limits, mode) = (Limits { deadline: config.deadline, timeout: config.timeout }, config.mode);
+    if mode == Mode::Inline {
+        context::install_panic_hook();
+    }
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
-    let supervise = Registry::default();
-    Ok((Parts { dispatcher, pool: Some(pool), workers, limits, supervise }, threads))
+    let parts = Parts {
+        dispatcher,
+        pool: Some(pool),
+        workers,
+        limits,
+        supervise,
+        wishes: wishes.clone(),
+        mode,
+        companions: Companions::default(),
+    };
+    Ok((parts, threads))
 }
 
 fn shape_of(config: &Config) -> Shape {

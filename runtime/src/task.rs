@@ -6,6 +6,7 @@ use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
+use crate::mode::Mode;
 use crate::runtime::Runtime;
 use crate::supervise::{Attempt, Fallback, Guarded, Guards, Launch, Retry};
 use gorun_shm::os::ticks;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub struct Task<A, R> {
     kind: Kind<A, R>,
     limits: Limits,
+    mode: Option<Mode>,
     /// What is done if it fails; most tasks have none.
     guards: Option<Box<Guards<A, R>>>,
 }
@@ -44,7 +46,7 @@ pub(crate) enum Kind<A, R> {
 impl<R: Portable> Task<(), R> {
     /// A task without input.
     pub fn new(function: fn() -> R) -> Self {
-        Self { kind: Kind::Thunk(function), limits: Limits::default(), guards: None }
+        Self { kind: Kind::Thunk(function), limits: Limits::default(), mode: None, guards: None }
     }
 }
 
@@ -54,7 +56,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// The input is encoded once, straight into shared memory. A closure that captures is refused by the
     /// compiler: pass what it needs as input.
     pub fn with(input: A, function: fn(A) -> R) -> Self {
-        Self { kind: Kind::Function(input, function), limits: Limits::default(), guards: None }
+        Self { kind: Kind::Function(input, function), limits: Limits::default(), mode: None, guards: None }
     }
 
     /// The task is over `after` its start with `go` at the latest, waiting in line included: it then has its value, or
@@ -137,6 +139,14 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// Runs it there, whatever mode its runtime has. The first task of another mode than the runtime's starts a pool for it.
+    ///
+    /// Inside a task only [`Mode::Inline`] and the mode that the task itself runs in can be had.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
     ///
     /// Never panics: whatever is wrong comes out of the handle.
@@ -155,6 +165,17 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// # Blocking
     /// While the queue is full.
     pub fn go_on(self, runtime: &Runtime) -> TaskHandle<R> {
+        match self.mode {
+            None => self.start_on(runtime),
+            Some(mode) => match runtime.in_mode(mode) {
+                Ok(runtime) => self.start_on(&runtime),
+                Err(error) => TaskHandle::refused(error),
+            },
+        }
+    }
+
+    #[inline]
+    fn start_on(self, runtime: &Runtime) -> TaskHandle<R> {
         if self.guards.is_some() {
             return self.go_guarded(runtime);
         }
@@ -182,7 +203,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
             return self.kind.submit(runtime, (0, 1));
         }
         let dispatcher = runtime.dispatcher();
-        dispatcher.check_limits()?;
+        runtime.check_limits()?;
         let since_ns = ticks::system_ns();
         let ticket = self.kind.submit(runtime, (MARK_MORTAL, 1))?;
         dispatcher.limit(&ticket, limits, since_ns);
@@ -207,14 +228,14 @@ impl<A: Portable, R: Portable> Kind<A, R> {
                 let shim = run::run_thunk::<R> as Shim;
                 let described = describe(runtime, shim, *thunk as usize, [0; 4], (0, mark))?;
                 dispatcher.screen_inline(&described)?;
-                return dispatcher.submit(&Descriptor { attempt, ..described }, None);
+                return runtime.submit(&Descriptor { attempt, ..described }, None);
             }
             Self::Function(input, function) => (run::run_function::<A, R> as Shim, *function as usize, input),
         };
         if let Some((payload, bytes)) = message::seal_inline(input).map_err(rejected)? {
             let described = describe(runtime, shim, address, payload, (bytes, mark))?;
             dispatcher.screen_inline(&described)?;
-            return dispatcher.submit(&Descriptor { attempt, ..described }, None);
+            return runtime.submit(&Descriptor { attempt, ..described }, None);
         }
         let limit = runtime.message_bytes_max();
         let sealed = message::seal_in_block(input, &dispatcher.commons.blocks, dispatcher.me, limit);
@@ -225,7 +246,7 @@ impl<A: Portable, R: Portable> Kind<A, R> {
         let input = sealed.block.as_ref().and_then(|block| block.as_slice().get(..sealed.bytes as usize));
         let fingerprint = dispatcher.screen_block(&descriptor, input.unwrap_or_default())?;
         let keep = Keep { input: sealed.hand_over_input(), output: None, fingerprint };
-        dispatcher.submit(&descriptor, Some(Box::new(keep)))
+        runtime.submit(&descriptor, Some(Box::new(keep)))
     }
 }
 
@@ -244,7 +265,7 @@ fn launch<A: Portable, R: Portable>(
         return kind.submit(runtime, (0, number));
     }
     let dispatcher = runtime.dispatcher();
-    dispatcher.check_limits()?;
+    runtime.check_limits()?;
     let ticket = kind.submit(runtime, (MARK_MORTAL, number))?;
     if let Some((at_ns, allowed)) = deadline {
         dispatcher.limit_until(&ticket, at_ns, allowed);

@@ -127,6 +127,12 @@ impl Duty {
         &self.commons
     }
 
+    /// True if it has a process of its own.
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        self.kind == Kind::Process
+    }
+
     /// The lane into which it publishes tasks of its own.
     #[must_use]
     pub fn nested_lane(&self) -> LaneId {

@@ -10,6 +10,7 @@ pub mod duty;
 pub mod exit;
 pub mod find;
 pub mod function;
+pub mod inline;
 pub mod message;
 pub mod os;
 pub mod parcel;

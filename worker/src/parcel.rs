@@ -150,6 +150,12 @@ pub(crate) fn sweep_transit() -> bool {
     })
 }
 
+/// Lets go of everything: its receiver is this very thread, and holds it.
+pub(crate) fn let_go() {
+    let transits = IN_TRANSIT.with(RefCell::take);
+    drop(transits);
+}
+
 fn has_arrived(transit: &Transit) -> bool {
     let Some(parcel) = transit.parcels.first() else { return true };
     // The receiver holds what the message carries before it frees the message block, and not before it has

@@ -14,6 +14,7 @@ use crate::archive::{self, Details};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
+use crate::mode::Mode;
 use crate::{obituary, quarantine};
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
@@ -123,6 +124,10 @@ impl Pool {
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(BuildError::Refused)
         };
+        if self.config.mode == Mode::Inline {
+            // Tasks run where they are started; alarms need somebody all the same.
+            return Ok(Threads(vec![spawn("gorun-watch", Box::new(move || watch::run(&watch)))?]));
+        }
         // The reactor starts the zygote, so that the caller does not wait for it.
         let reactor = spawn("gorun-reactor", Box::new(move || reactor::run(&reactor)))?;
         match spawn("gorun-watch", Box::new(move || watch::run(&watch))) {

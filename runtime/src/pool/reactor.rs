@@ -5,6 +5,7 @@
 
 use super::link::Link;
 use super::{Pool, PoolState, open_lease};
+use crate::mode::Mode;
 use gorun_worker::wire::control::WorkerRecord;
 use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
 use std::io;
@@ -58,7 +59,8 @@ pub(super) fn run(pool: &Pool) {
 fn start_zygote(pool: &Pool, state: &mut PoolState) {
     state.link = None;
     state.libraries = None;
-    let started = if pool.config.processes { try_start(pool, state) } else { Err(switched_off()) };
+    let started =
+        if pool.config.mode == Mode::Process { try_start(pool, state) } else { Err(switched_off()) };
     match started {
         Ok(link) => state.link = Some(link),
         Err(cause) => without_zygote(pool, state, &cause.to_string()),
@@ -80,7 +82,7 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
 
 /// No zygote: serve the seats by threads, and say so.
 fn without_zygote(pool: &Pool, state: &mut PoolState, cause: &str) {
-    if pool.config.processes {
+    if pool.config.mode == Mode::Process {
         pool.warn(&format!(
             "no worker process can be had ({cause}); tasks run on threads of this process, \
              a crash in one ends the program. Raise RLIMIT_NOFILE and RLIMIT_NPROC, or allow memfd_create and clone."

@@ -120,7 +120,7 @@ impl Quarantine {
         let dispatcher = self.runtime.dispatcher();
         let limits = self.runtime.limits(Default::default());
         if limits.any() {
-            dispatcher.check_limits()?;
+            self.runtime.check_limits()?;
         }
         let marks = if limits.any() { MARK_MORTAL } else { 0 };
         let Task { shim, function, input_bytes } = task;
@@ -139,7 +139,7 @@ impl Quarantine {
             keep = Some(Box::new(Keep { input, output: None, fingerprint: Some(fingerprint) }));
         }
         let since_ns = ticks::system_ns();
-        let ticket = dispatcher.submit(&descriptor, keep)?;
+        let ticket = self.runtime.submit(&descriptor, keep)?;
         if limits.any() {
             dispatcher.limit(&ticket, limits, since_ns);
         }
