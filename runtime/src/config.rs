@@ -3,6 +3,7 @@
 //! Order of precedence: the builder's call, then `GORUN_*`, then the default. A bad value is an error that
 //! names the key, the value and what is allowed; it is never silently replaced.
 
+use crate::deadlines::Limits;
 use crate::error::BuildError;
 use crate::mode::Mode;
 use gorun_worker::os::pin;
@@ -46,6 +47,7 @@ pub(crate) struct Wishes {
     pub(crate) mode: Option<Mode>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Option<Duration>,
     pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) max_worker_age: Option<Duration>,
     pub(crate) memory_soft: Option<u64>,
@@ -80,6 +82,9 @@ pub struct Config {
     pub deadline: Option<Duration>,
     /// How long a task may run, if it says nothing else; 1 us to 1 year. Default none. `GORUN_TIMEOUT_MS`.
     pub timeout: Option<Duration>,
+    /// How long a task may run on once it was asked to stop because its time is over, if it says nothing else; 1 us to 1 year.
+    /// Default none: it is killed at once. `GORUN_GRACE_MS`.
+    pub grace: Option<Duration>,
     /// Tasks after which a worker makes room for a fresh one, 1.. . Default none. `GORUN_MAX_TASKS_PER_WORKER`.
     pub max_tasks_per_worker: Option<u64>,
     /// Age at which a worker makes room for a fresh one, 1 ms to 1 year. Default none. `GORUN_MAX_WORKER_AGE_MS`.
@@ -140,6 +145,7 @@ impl Config {
         };
         let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
         let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
+        let grace = limit("grace", wishes.grace, "GORUN_GRACE_MS")?;
         let max_tasks = wishes.max_tasks_per_worker.or(read.parse("GORUN_MAX_TASKS_PER_WORKER", "1..")?);
         let max_tasks = max_tasks.map(|tasks| in_range("max_tasks_per_worker", tasks, &TASKS)).transpose()?;
         let max_age = limit("max_worker_age", wishes.max_worker_age, "GORUN_MAX_WORKER_AGE_MS")?;
@@ -162,6 +168,7 @@ impl Config {
             mode: mode.unwrap_or(usual),
             deadline,
             timeout,
+            grace,
             max_tasks_per_worker: max_tasks,
             max_worker_age: max_age,
             memory_soft,
@@ -169,6 +176,11 @@ impl Config {
             quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
             cpus,
         })
+    }
+
+    /// The limits of tasks that name none.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { deadline: self.deadline, timeout: self.timeout, grace: self.grace }
     }
 
     /// The processor of a seat, if seats have one.

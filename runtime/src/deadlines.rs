@@ -7,9 +7,10 @@
 
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Rejection, TaskError};
+use crate::orphan;
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
-use gorun_shm::slots::State;
+use gorun_shm::slots::{Slot, State};
 use gorun_shm::sync::{AtomicU64, Ordering};
 use gorun_worker::wire::control::{DEPTH_MAX, Intent, RangeProgress};
 use gorun_worker::wire::status::Status;
@@ -26,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) deadline: Option<Duration>,
     /// From its start in a worker on.
     pub(crate) timeout: Option<Duration>,
+    /// Between being asked to stop and being killed.
+    pub(crate) grace: Option<Duration>,
 }
 
 impl Limits {
@@ -33,6 +36,19 @@ impl Limits {
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.deadline.is_some() || self.timeout.is_some()
+    }
+}
+
+/// When something made of several tasks has to be over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) at_ns: u64,
+    pub(crate) allowed: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(allowed: Duration) -> Self {
+        Self { at_ns: ticks::system_ns().saturating_add(nanos(allowed)), allowed }
     }
 }
 
@@ -45,6 +61,8 @@ struct Due {
     allowed_ns: u64,
     /// True if the allowed time counts from the start of the run.
     of_run: bool,
+    /// How long it may run on once it was asked to stop; none once it was.
+    grace_ns: Option<u64>,
 }
 
 /// A task that was taken from a living worker, until that worker is dead.
@@ -152,9 +170,10 @@ impl Dispatcher {
     #[cold]
     pub(crate) fn limit(&self, ticket: &Ticket, limits: Limits, since_ns: u64) {
         let due = |allowed: Duration, of_run| {
-            let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
+            let allowed_ns = nanos(allowed);
             let at_ns = since_ns.saturating_add(allowed_ns);
-            Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run }
+            let grace_ns = Some(limits.grace.map_or(0, nanos));
+            Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run, grace_ns }
         };
         let deadline = limits.deadline.map(|allowed| due(allowed, false));
         let timeout = limits.timeout.map(|allowed| due(allowed, true));
@@ -163,9 +182,15 @@ impl Dispatcher {
 
     /// Sees to it that the task is over at a moment of the monotonic clock, which it was given `allowed` to reach.
     #[cold]
-    pub(crate) fn limit_until(&self, ticket: &Ticket, at_ns: u64, allowed: Duration) {
-        let allowed_ns = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
-        let due = Due { at_ns, lane: ticket.lane, position: ticket.position, allowed_ns, of_run: false };
+    pub(crate) fn limit_until(
+        &self,
+        ticket: &Ticket,
+        (at_ns, allowed): (u64, Duration),
+        grace: Option<Duration>,
+    ) {
+        let Ticket { lane, position, .. } = *ticket;
+        let grace_ns = Some(grace.map_or(0, nanos));
+        let due = Due { at_ns, lane, position, allowed_ns: nanos(allowed), of_run: false, grace_ns };
         self.look_at(std::iter::once(due));
     }
 
@@ -290,9 +315,14 @@ impl Dispatcher {
                 (!ended).then_some(due)
             }
             State::Running => {
-                let left_ns = if due.of_run { self.left_of_run(&due, word.owner()) } else { 0 };
+                let was_asked = due.grace_ns.is_none();
+                let left_ns = if due.of_run && !was_asked { self.left_of_run(&due, word.owner()) } else { 0 };
                 if left_ns > 0 {
                     return Some(Due { at_ns: now.saturating_add(left_ns), ..due });
+                }
+                if let Some(grace_ns @ 1..) = due.grace_ns {
+                    self.ask_to_stop(due.lane, due.position);
+                    return Some(Due { at_ns: now.saturating_add(grace_ns), grace_ns: None, ..due });
                 }
                 self.condemn(due.lane, due.position, Status::TimedOut, due.allowed_ns);
                 None
@@ -312,9 +342,31 @@ impl Dispatcher {
         due.allowed_ns.saturating_sub(u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Takes from their workers what a dead one had started and would have waited for: its own tasks end with it.
+    pub(crate) fn condemn_children_of(&self, record: u16) {
+        let lane = self.commons.nested_lane(record);
+        let children = orphan::running_for(&self.commons, record);
+        let taken = children.into_iter().filter(|position| {
+            let (slot, lap) = self.commons.lane(lane).slot(*position);
+            self.condemn_at((slot, lap), (lane.0, *position), Status::Cancelled, 0)
+        });
+        if taken.count() > 0 {
+            self.commons.host.bell.ring();
+        }
+    }
+
     /// Takes a running task from its worker for good; false if it is not running, or not in a process.
     pub(crate) fn condemn(&self, lane: u16, position: u64, status: Status, allowed_ns: u64) -> bool {
-        let (slot, lap) = self.slot(lane, position);
+        self.condemn_at(self.slot(lane, position), (lane, position), status, allowed_ns)
+    }
+
+    fn condemn_at(
+        &self,
+        (slot, lap): (&Slot, u32),
+        (lane, position): (u16, u64),
+        status: Status,
+        allowed_ns: u64,
+    ) -> bool {
         let word = slot.word();
         let owner = word.owner();
         let Some(record) = owner.worker_index() else { return false };
@@ -361,6 +413,10 @@ impl Dispatcher {
         };
         let Some(dead) = OwnerId::worker(record) else { return };
         for Condemned { lane, position, status, allowed_ns, .. } in &ended {
+            if *lane >= self.lane_count() {
+                orphan::end_taken(&self.commons, *lane, *position, *status);
+                continue;
+            }
             let progress = self
                 .place_of(*lane, *position, dead)
                 .map_or_else(RangeProgress::default, |(worker, depth)| worker.duty.progress(depth));
@@ -393,6 +449,10 @@ impl Dispatcher {
         let depth = (0..DEPTH_MAX).find(|depth| worker.duty.intent(*depth).to_word() == task)?;
         Some((worker, depth))
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 /// What the slot of a task that ran out of time holds: how far a range had come, and the time it was given.

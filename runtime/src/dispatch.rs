@@ -285,22 +285,22 @@ impl Dispatcher {
         }
         let ended = self.end_unstarted(ticket.lane, ticket.position, Status::Cancelled, 0);
         if !ended {
-            self.ask_to_stop(ticket);
+            self.ask_to_stop(ticket.lane, ticket.position);
         }
         ended
     }
 
     /// Lets a running task know that its result is not wanted.
     #[cold]
-    fn ask_to_stop(&self, ticket: &Ticket) {
-        let (slot, lap) = self.slot(ticket.lane, ticket.position);
+    pub(crate) fn ask_to_stop(&self, lane: u16, position: u64) {
+        let (slot, lap) = self.slot(lane, position);
         let word = slot.word();
-        let lane = self.lanes[usize::from(ticket.lane)].id.0;
+        let lane = self.lanes[usize::from(lane)].id.0;
         if word.lap() == lap
             && word.state() == State::Running
-            && let Some((worker, depth)) = self.place_of(lane, ticket.position, word.owner())
+            && let Some((worker, depth)) = self.place_of(lane, position, word.owner())
         {
-            worker.ask_to_stop(depth, Intent { lane, position: ticket.position });
+            worker.ask_to_stop(depth, Intent { lane, position });
         }
     }
 

@@ -3,6 +3,7 @@
 mod archive;
 pub mod block;
 mod book;
+mod builder;
 pub mod config;
 mod deadlines;
 mod dispatch;
@@ -32,6 +33,7 @@ mod tally;
 pub mod task;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
+pub use builder::Builder;
 pub use config::{Config, Placement};
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::Evidence;
@@ -41,7 +43,7 @@ pub use handle::TaskHandle;
 pub use map::{Map, Outcomes};
 pub use mode::Mode;
 pub use quarantine::{Fingerprint, Quarantine, QuarantinedTask, ReplayError};
-pub use runtime::{Builder, Runtime};
+pub use runtime::Runtime;
 pub use stats::{PolicyStats, SeatStats, Stats};
 pub use supervise::{Backoff, BreakerHandle, BreakerSettings, BreakerState, Fallback, Retry, RetryBudget};
 pub use task::{IntoTask, Task};

@@ -5,7 +5,7 @@
 //! follows from how long they take: about sixty microseconds, so that hand-over costs little and load stays even.
 
 use crate::book::{Keep, RangeOutcome};
-use crate::deadlines::Limits;
+use crate::deadlines::{Deadline, Limits};
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::handle::resolve;
@@ -75,6 +75,14 @@ where
         self
     }
 
+    /// Items whose time is over while they run are first asked to stop, and killed `after` that: see [`Task::grace`].
+    ///
+    /// [`Task::grace`]: crate::Task::grace
+    pub fn grace(mut self, after: Duration) -> Self {
+        self.limits.grace = Some(after);
+        self
+    }
+
     /// Calls `report` with how many items are done, and how many there are if that is known, as results arrive:
     /// on the calling thread, at most once per range.
     pub fn on_progress(mut self, report: impl FnMut(u64, Option<u64>) + 'a) -> Self {
@@ -112,7 +120,8 @@ where
             (low, Some(high)) if low == high => Some(high as u64),
             _ => None,
         };
-        let timeout = self.runtime.as_ref().map_or(None, |runtime| runtime.limits(self.limits).timeout);
+        let Limits { timeout, grace, .. } =
+            self.runtime.as_ref().map_or(self.limits, |runtime| runtime.limits(self.limits));
         let asked = Limits { timeout, ..self.limits };
         let refused = match &self.runtime {
             Ok(runtime) if asked.any() => runtime.check_limits().err(),
@@ -126,6 +135,7 @@ where
             fixed_grain: if timeout.is_some() { Some(1) } else { self.grain },
             deadline: self.limits.deadline.map(Deadline::after),
             timeout,
+            grace,
             progress: self.progress,
             total,
             done: 0,
@@ -138,20 +148,6 @@ where
             pace: Pace::new(),
             failed: refused,
         }
-    }
-}
-
-/// When a map has to be over.
-#[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at_ns: u64,
-    allowed: Duration,
-}
-
-impl Deadline {
-    fn after(allowed: Duration) -> Self {
-        let nanos = u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
-        Self { at_ns: ticks::system_ns().saturating_add(nanos), allowed }
     }
 }
 
@@ -194,6 +190,7 @@ pub struct Outcomes<'a, I, A, R> {
     fixed_grain: Option<u32>,
     deadline: Option<Deadline>,
     timeout: Option<Duration>,
+    grace: Option<Duration>,
     progress: Option<Progress<'a>>,
     total: Option<u64>,
     done: u64,
@@ -350,12 +347,12 @@ where
     /// Gives what was handed out the map's limits.
     fn limit(&self, runtime: &Runtime, ticket: &Ticket) {
         if let Some(Deadline { at_ns, allowed }) = self.deadline {
-            runtime.dispatcher().limit_until(ticket, at_ns, allowed);
+            runtime.dispatcher().limit_until(ticket, (at_ns, allowed), self.grace);
         }
         if let Some(timeout) = self.timeout {
             runtime.dispatcher().limit(
                 ticket,
-                Limits { deadline: None, timeout: Some(timeout) },
+                Limits { deadline: None, timeout: Some(timeout), grace: self.grace },
                 ticks::system_ns(),
             );
         }
@@ -438,7 +435,7 @@ where
 
     /// Publishes a round of a range, the first at the end of those under way, a later one at the front.
     fn submit(&mut self, runtime: &Runtime, sealed: Sealed, round: Round) -> Result<(), TaskError> {
-        let Round { total, count, skip } = round;
+        let Round { total, count, skip, again } = round;
         let dispatcher = runtime.dispatcher();
         let room = (self.pace.result_bytes * (count - skip) as usize).clamp(64, RANGE_BYTES_MAX);
         let output = OwnedBlock::allocate(&dispatcher.commons.blocks, room, dispatcher.me)
@@ -463,14 +460,14 @@ where
         };
         let ticket = runtime.submit(&descriptor, Some(Box::new(keep)))?;
         self.limit(runtime, &ticket);
-        if skip == 0 {
+        if !again {
             dispatcher.count_items(ticket.lane, |tally| tally.submitted += u64::from(total));
         }
         let range = UnderWay { ticket, total, count, skip, bytes, parcels };
-        if skip == 0 {
-            self.under_way.push_back(Pending::Range(range));
-        } else {
+        if again {
             self.under_way.push_front(Pending::Range(range));
+        } else {
+            self.under_way.push_back(Pending::Range(range));
         }
         Ok(())
     }
@@ -533,7 +530,7 @@ where
         }
         range::write_prefix(&mut input, count, skip);
         let sealed = message::reseal(input, bytes, parcels);
-        if let Err(error) = self.submit(runtime, sealed, Round { total, count, skip }) {
+        if let Err(error) = self.submit(runtime, sealed, Round { total, count, skip, again: true }) {
             self.refuse_rest(skip, total, &error);
         }
     }

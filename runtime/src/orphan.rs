@@ -65,6 +65,29 @@ pub(crate) fn keep_results(commons: &Commons, dead: OwnerId) {
     }
 }
 
+/// Tasks that a dead worker had published, that run, and that somebody would have waited for: by their positions. A task
+/// whose handle was dropped is run for its effects, and runs on.
+pub(crate) fn running_for(commons: &Commons, record: u16) -> Vec<u64> {
+    let ring = commons.lane(commons.nested_lane(record));
+    let published = ring.published();
+    let is_awaited = |position: &u64| {
+        let (slot, lap) = ring.slot(*position);
+        let word = slot.word();
+        let by_another = word.owner().worker_index().is_some_and(|owner| owner != record);
+        let awaited = word.flags() & Word::UNWANTED == 0;
+        word.lap() == lap && word.state() == State::Running && by_another && awaited
+    };
+    (published.saturating_sub(ring.capacity())..published).filter(is_awaited).collect()
+}
+
+/// Ends a nested task that was taken from a worker that is dead now. Its producer is dead too, so nobody is told.
+pub(crate) fn end_taken(commons: &Commons, lane: u16, position: u64, status: Status) {
+    let ring = commons.lane(LaneId(lane));
+    let completion = Completion { status: status as u8, ..Completion::default() };
+    // Fails only over a word that somebody scribbled on.
+    let _ = ring.finish(position, OwnerId::HOST, &completion);
+}
+
 /// Ends the tasks that a dead worker had published and nobody had started: nobody waits for them any more.
 pub(crate) fn close_nested(commons: &Commons, record: u16) {
     let ring = commons.lane(commons.nested_lane(record));

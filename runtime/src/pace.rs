@@ -45,10 +45,12 @@ pub(crate) struct Round {
     pub(crate) total: u32,
     pub(crate) count: u32,
     pub(crate) skip: u32,
+    /// True unless it is the first round over these items.
+    pub(crate) again: bool,
 }
 
 impl Round {
     pub(crate) fn of_all(total: u32) -> Self {
-        Self { total, count: total, skip: 0 }
+        Self { total, count: total, skip: 0, again: false }
     }
 }

@@ -81,6 +81,24 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// When its time is over while it runs, it is first asked to stop, which it sees by [`is_cancelled`](crate::is_cancelled),
+    /// and killed `after` that. If it ends by itself meanwhile, its value stands, and its worker lives on. Without this
+    /// it is killed at once.
+    ///
+    /// ```
+    /// use gorun_runtime::{Task, is_cancelled};
+    /// use std::time::Duration;
+    ///
+    /// let patient = || (1_u64..).take_while(|_| !is_cancelled()).last();
+    /// let counted = Task::new(patient).deadline(Duration::from_millis(20)).grace(Duration::from_secs(10));
+    /// assert!(counted.go().join()? > Some(1));
+    /// # Ok::<(), gorun_runtime::TaskError>(())
+    /// ```
+    pub fn grace(mut self, after: Duration) -> Self {
+        self.limits.grace = Some(after);
+        self
+    }
+
     /// Tries it again if it fails, as `retry` says. Its handle keeps the input and encodes it again for each attempt.
     ///
     /// A [`Task::deadline`] covers all attempts and the pauses between them; a [`Task::timeout`] is for each attempt. If
@@ -260,18 +278,18 @@ fn launch<A: Portable, R: Portable>(
     runtime: &Runtime,
     attempt: &Attempt,
 ) -> Result<Ticket, TaskError> {
-    let Attempt { number, timeout, deadline } = *attempt;
+    let Attempt { number, timeout, deadline, grace } = *attempt;
     if timeout.is_none() && deadline.is_none() {
         return kind.submit(runtime, (0, number));
     }
     let dispatcher = runtime.dispatcher();
     runtime.check_limits()?;
     let ticket = kind.submit(runtime, (MARK_MORTAL, number))?;
-    if let Some((at_ns, allowed)) = deadline {
-        dispatcher.limit_until(&ticket, at_ns, allowed);
+    if let Some(moment) = deadline {
+        dispatcher.limit_until(&ticket, moment, grace);
     }
     if timeout.is_some() {
-        dispatcher.limit(&ticket, Limits { deadline: None, timeout }, ticks::system_ns());
+        dispatcher.limit(&ticket, Limits { deadline: None, timeout, grace }, ticks::system_ns());
     }
     Ok(ticket)
 }

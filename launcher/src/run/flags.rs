@@ -51,6 +51,10 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "N", value_parser = limit_ms)]
     timeout_ms: Option<u64>,
 
+    /// Milliseconds between asking a task whose time is over to stop and killing it [GORUN_GRACE_MS]
+    #[arg(long, value_name = "MS", value_parser = limit_ms)]
+    grace_ms: Option<u64>,
+
     /// Tasks after which a worker makes room for a fresh one [GORUN_MAX_TASKS_PER_WORKER]
     #[arg(long, value_name = "N", value_parser = tasks)]
     max_tasks_per_worker: Option<u64>,
@@ -106,6 +110,7 @@ impl RuntimeFlags {
             ("GORUN_SPIN_US", self.spin_us),
             ("GORUN_DEADLINE_MS", self.deadline_ms),
             ("GORUN_TIMEOUT_MS", self.timeout_ms),
+            ("GORUN_GRACE_MS", self.grace_ms),
             ("GORUN_MAX_TASKS_PER_WORKER", self.max_tasks_per_worker),
             ("GORUN_MAX_WORKER_AGE_MS", self.max_worker_age_ms),
             ("GORUN_MEMORY_SOFT", self.memory_soft),
@@ -176,6 +181,7 @@ mod tests {
             spin_us: Some(5),
             deadline_ms: Some(70),
             timeout_ms: Some(60),
+            grace_ms: Some(50),
             max_tasks_per_worker: Some(9),
             max_worker_age_ms: Some(80),
             memory_soft: Some(1 << 20),
@@ -191,6 +197,7 @@ mod tests {
             ("GORUN_SPIN_US", "5"),
             ("GORUN_DEADLINE_MS", "70"),
             ("GORUN_TIMEOUT_MS", "60"),
+            ("GORUN_GRACE_MS", "50"),
             ("GORUN_MAX_TASKS_PER_WORKER", "9"),
             ("GORUN_MAX_WORKER_AGE_MS", "80"),
             ("GORUN_MEMORY_SOFT", "1048576"),

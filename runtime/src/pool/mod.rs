@@ -410,6 +410,7 @@ impl Pool {
         // After the above: what a deadline took from it in this instant is nobody's loss.
         self.dispatcher.end_condemned(record);
         crate::orphan::close_nested(&self.commons, record);
+        self.dispatcher.condemn_children_of(record);
         self.dispatcher.collect_ended();
         crate::orphan::keep_results(&self.commons, owner);
         let recovered = self.commons.blocks.recover(owner);

@@ -34,6 +34,7 @@ pub(crate) struct Attempt {
     pub(crate) timeout: Option<Duration>,
     /// The deadline of all attempts: its moment and the time it gave.
     pub(crate) deadline: Option<(u64, Duration)>,
+    pub(crate) grace: Option<Duration>,
 }
 
 /// See the module's head.
@@ -87,7 +88,7 @@ impl<R: Portable> Guarded<R> {
         Self {
             parts: runtime.parts(),
             phase: Phase::Taken,
-            attempt: Attempt { number: 1, timeout: limits.timeout, deadline },
+            attempt: Attempt { number: 1, timeout: limits.timeout, deadline, grace: limits.grace },
             again: None,
             tries: Tries::default(),
             rescue,
