@@ -1,7 +1,7 @@
 //! Link: the control socket to a living zygote, and how a zygote comes to life.
 
 use gorun_shm::Segment;
-use gorun_worker::os::{fork, identity, poll, socket};
+use gorun_worker::os::{fork, identity, offspring, poll, socket};
 use gorun_worker::zygote::protocol::{self, Birth, News, Order, Received};
 use std::ffi::{CString, OsString};
 use std::io;
@@ -16,6 +16,19 @@ pub(crate) struct Link {
     socket: Arc<OwnedFd>,
 }
 
+/// What a zygote is told at its start.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    /// Workers to fork at once.
+    pub(crate) first: Vec<Birth>,
+    /// Processors that a worker without a processor of its own may run on.
+    pub(crate) cpus: Vec<u32>,
+    /// Marks every process of the runtime, and what these start.
+    pub(crate) family: u128,
+    /// True if it is not the first.
+    pub(crate) is_successor: bool,
+}
+
 impl Link {
     /// Starts a zygote: this program again, recognised before main by a token nobody else knows.
     ///
@@ -24,21 +37,18 @@ impl Link {
     ///
     /// # Blocking
     /// Until the new image is being executed, about a millisecond.
-    pub(crate) fn start(
-        segment: &Arc<Segment>,
-        lease: BorrowedFd<'_>,
-        first: Vec<Birth>,
-        cpus: Vec<u32>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(segment: &Arc<Segment>, lease: BorrowedFd<'_>, hello: Hello) -> io::Result<Self> {
         let file = segment.file().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         let (ours, theirs) = socket::pair()?;
         fork::keep_from_forks(ours.as_fd());
         let token = identity::random_token()?;
-        let hello = Order::Hello { token, segment_bytes: segment.bytes() as u64, first, cpus };
+        let Hello { first, cpus, family, is_successor } = hello;
+        let segment_bytes = segment.bytes() as u64;
+        let hello = Order::Hello { token, segment_bytes, first, cpus, is_successor };
         // Sent before the zygote exists, so that it finds everything when it looks.
         protocol::send(&ours, &hello, &[file, lease])?;
         let name = std::env::args_os().next().unwrap_or_else(|| OsString::from("gorun"));
-        let environment = environment_with(&protocol::mark(token));
+        let environment = environment_with(&protocol::mark(token), family);
         fork::execute_detached(c"/proc/self/exe", &[c_string(name)], &environment, theirs.as_fd())?;
         Ok(Self { socket: Arc::new(ours) })
     }
@@ -67,6 +77,14 @@ impl Link {
         zygote
     }
 
+    /// Has what a worker of an earlier zygote left behind killed.
+    ///
+    /// # Errors
+    /// What the kernel said; the zygote may be dead.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        protocol::send(&self.socket, &Order::Sweep, &[])
+    }
+
     /// Asks for a worker.
     ///
     /// # Errors
@@ -82,14 +100,17 @@ impl Drop for Link {
     }
 }
 
-fn environment_with(mark: &str) -> Vec<CString> {
-    let own = std::env::vars_os().map(|(key, value)| {
+fn environment_with(mark: &str, family: u128) -> Vec<CString> {
+    // A program that a task of another runtime started has that one's mark.
+    let own = std::env::vars_os().filter(|(key, _)| key != offspring::VARIABLE).map(|(key, value)| {
         let mut entry = key;
         entry.push("=");
         entry.push(value);
         c_string(entry)
     });
-    own.chain([c_string(OsString::from(format!("{}={mark}", protocol::VARIABLE)))]).collect()
+    let mark = format!("{}={mark}", protocol::VARIABLE);
+    let family = format!("{}={family:032x}", offspring::VARIABLE);
+    own.chain([mark, family].map(|entry| c_string(OsString::from(entry)))).collect()
 }
 
 fn c_string(text: OsString) -> CString {

@@ -67,6 +67,8 @@ struct PoolState {
     killed: HashSet<u16>,
     /// Both ends of the lease; dropping the write end ends every worker.
     lease: Option<(OwnedFd, OwnedFd)>,
+    /// Marks the runtime's processes and what these start. Made with the lease.
+    family: u128,
 }
 
 /// The pool's threads; dropping them without [`Threads::join`] leaves them to the process's end.
@@ -105,6 +107,7 @@ impl Pool {
             degraded: false,
             killed: HashSet::new(),
             lease: None,
+            family: 0,
         };
         let pool = Arc::new(Self {
             config,
@@ -218,6 +221,7 @@ impl Pool {
         }
         for (_, (_, pidfd, _)) in state.pidfds.drain() {
             let _ = gorun_worker::os::poll::wait_one(pidfd.as_fd(), TEAR_DOWN_MS_MAX);
+            pidfd::kill_group(&*pidfd);
         }
     }
 
@@ -383,7 +387,10 @@ impl Pool {
 
     /// The process is gone for good: its running tasks are lost, what it held is free again.
     fn bury(&self, state: &mut PoolState, record: u16, worker: WorkerId, (pid, end): (i32, ProcessEnd)) {
-        state.pidfds.remove(&record);
+        let pidfd = state.pidfds.remove(&record);
+        if end == ProcessEnd::Unknown {
+            self.end_offspring(state, pidfd.map(|(_, pidfd, _)| pidfd));
+        }
         let Some(owner) = OwnerId::worker(record) else { return };
         if state.roster.is_closed() {
             // A planned stop: what ran is closed with the runtime, not lost.
@@ -415,6 +422,17 @@ impl Pool {
         crate::orphan::keep_results(&self.commons, owner);
         let recovered = self.commons.blocks.recover(owner);
         tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
+    }
+
+    /// A worker of an earlier zygote has ended. What it had begotten fell to nobody who would end it.
+    fn end_offspring(&self, state: &PoolState, pidfd: Option<Arc<OwnedFd>>) {
+        if let Some(pidfd) = pidfd {
+            pidfd::kill_group(&*pidfd);
+        }
+        if let Some(link) = &state.link {
+            // Where the zygote is gone too, the next one looks around at its start.
+            let _ = link.sweep();
+        }
     }
 
     /// The innermost task that a dead worker was running.

@@ -3,9 +3,10 @@
 //! It starts the zygote and lives as long as the pool, replaces a zygote that dies, and takes a worker's end
 //! from the zygote's word or, if there is no zygote to tell, from its pidfd.
 
-use super::link::Link;
+use super::link::{Hello, Link};
 use super::{Pool, PoolState, open_lease};
 use crate::mode::Mode;
+use gorun_worker::os::identity;
 use gorun_worker::wire::control::WorkerRecord;
 use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
 use std::io;
@@ -73,11 +74,17 @@ fn switched_off() -> io::Error {
 
 fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
     if state.lease.is_none() {
+        state.family = identity::random_token()?;
         state.lease = Some(open_lease()?);
     }
     let Some((read_end, _)) = &state.lease else { return Err(switched_off()) };
-    let unborn = state.roster.unborn().into_iter().map(|record| pool.birth_in(record)).collect();
-    Link::start(pool.commons.segment(), read_end.as_fd(), unborn, pool.config.cpus.clone())
+    let hello = Hello {
+        first: state.roster.unborn().into_iter().map(|record| pool.birth_in(record)).collect(),
+        cpus: pool.config.cpus.clone(),
+        family: state.family,
+        is_successor: state.roster.has_orphans(),
+    };
+    Link::start(pool.commons.segment(), read_end.as_fd(), hello)
 }
 
 /// No zygote: serve the seats by threads, and say so.

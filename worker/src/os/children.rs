@@ -1,9 +1,10 @@
 //! The zygote's view of its children: told of deaths by a descriptor, reaped without blocking.
 
+use super::offspring;
 use crate::zygote::protocol::ProcessEnd;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
@@ -78,10 +79,13 @@ impl Deaths {
     }
 }
 
-/// Reaps one ended child, if there is one.
+/// Reaps one ended child, if there is one, and kills before that what is left of the group that it led.
 #[must_use]
 pub fn reap() -> Option<(i32, ProcessEnd)> {
-    match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let ended = waitid(Id::All, look).ok()?.pid()?;
+    offspring::kill_group(ended.as_raw());
+    match waitpid(ended, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::Exited(pid, code)) => Some((pid.as_raw(), ProcessEnd::Exited { code })),
         Ok(WaitStatus::Signaled(pid, signal, dumped)) => {
             Some((pid.as_raw(), ProcessEnd::Signalled { signal: signal as i32, dumped }))

@@ -19,6 +19,12 @@ pub fn worker_name(record: u16) -> String {
     format!("gorun-worker{record}")
 }
 
+/// The record in a worker's name.
+#[must_use]
+pub fn record_of(name: &str) -> Option<u16> {
+    name.strip_prefix("gorun-worker")?.parse().ok()
+}
+
 /// The name of another process; none if it is gone, or cannot be asked.
 #[must_use]
 pub fn name_of(pid: i32) -> Option<String> {

@@ -2,7 +2,8 @@
 //!
 //! `F_SETSIG` with SIGKILL makes the kernel deliver the kill when the last write end closes, so a worker dies
 //! with its host even in an endless loop, needs no watching thread, and outlives a dead zygote, which a
-//! parent-death signal would not allow.
+//! parent-death signal would not allow. The kill goes to the holder's process group, and what the holder starts inherits
+//! the descriptor, so that its group dies with the host also if the worker died before.
 // UNSAFETY: fcntl's F_SETSIG has no safe form.
 #![expect(unsafe_code, reason = "fcntl(F_SETSIG) is not offered by the safe crates")]
 
@@ -25,21 +26,22 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// Makes this process die when the last write end of `read_end`'s pipe closes.
+/// Makes the group that this process leads die when the last write end of `read_end`'s pipe closes.
 ///
 /// # Errors
 /// What the kernel said, or `BrokenPipe` if the host is dead already.
 pub fn take(read_end: impl AsFd) -> io::Result<Lease> {
     // Owner and signal belong to the open file description, which forks share: each process opens its own.
     let path = format!("/proc/self/fd/{}", read_end.as_fd().as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // Inherited by programs that tasks start: it is alive as long as any member of the group.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let own = rustix::fs::open(path, flags, Mode::empty())?;
     let raw = own.as_raw_fd();
     // SAFETY: F_SETSIG takes a signal number; `raw` is open.
     check(unsafe { libc::fcntl(raw, F_SETSIG, libc::SIGKILL) })?;
     let process = super::identity::pid();
-    // SAFETY: F_SETOWN takes a process id; `raw` is open.
-    check(unsafe { libc::fcntl(raw, libc::F_SETOWN, process) })?;
+    // SAFETY: F_SETOWN takes a group's id, negated; `raw` is open.
+    check(unsafe { libc::fcntl(raw, libc::F_SETOWN, -process) })?;
     rustix::fs::fcntl_setfl(
         &own,
         OFlags::NONBLOCK | OFlags::from_bits_retain(libc::O_ASYNC.cast_unsigned()),

@@ -10,6 +10,7 @@ pub mod lease;
 pub mod limits;
 pub mod memory;
 pub mod modules;
+pub mod offspring;
 pub mod pidfd;
 pub mod pin;
 pub mod poll;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Environment mark of a zygote; its value is [`mark`]'s.
 pub const VARIABLE: &str = "GORUN_ZYGOTE";
 /// Changes with the messages below.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The mark's value for a host's token.
 #[must_use]
@@ -29,9 +29,13 @@ pub enum Order {
         first: Vec<Birth>,
         /// Processors that a worker without a processor of its own may run on.
         cpus: Vec<u32>,
+        /// True if a zygote was there before: it may have left processes that are nobody's children now.
+        is_successor: bool,
     },
     /// Fork a worker.
     Fork(Birth),
+    /// A worker of an earlier zygote has ended: kill what it left behind.
+    Sweep,
 }
 
 /// A worker to be: two forks with one birth are two tries at the same worker, and one of them leaves again.

@@ -3,10 +3,14 @@
 //! It has one thread and maps the segment before the first fork, so that a worker starts with everything in
 //! place. It dies with its host (end of file on the socket) and is replaced if it dies alone; its workers
 //! then go on, since their lease is on the host.
+//!
+//! It adopts what dead workers leave behind and kills it, see [`offspring`]; nothing that a task forked or started
+//! outlives its worker.
 
 use super::protocol::{self, Birth, News, Order, Received};
 use crate::duty::{Duty, Kind};
 use crate::os::children::{self, Deaths};
+use crate::os::offspring::{self, Relative};
 use crate::os::{allocator, death_word, fork, identity, last_words, lease, pidfd, pin, signals};
 use crate::wire::commons::Commons;
 use crate::wire::map::Map;
@@ -21,6 +25,9 @@ use std::sync::Arc;
 /// How long the end of its lease may take to end a worker.
 const LEASE_MS: i64 = 100;
 
+/// What listings show of a zygote, and of a worker in its first instant.
+const NAME: &str = "gorun-zygote";
+
 struct Server {
     socket: OwnedFd,
     deaths: Deaths,
@@ -29,6 +36,10 @@ struct Server {
     cpus: Vec<u32>,
     /// Which record each living child has.
     children: HashMap<i32, u16>,
+    /// What the runtime's processes are marked with.
+    family: Option<String>,
+    /// An earlier zygote's workers and what these leave behind are no descendants of this one.
+    is_successor: bool,
 }
 
 /// Serves the host behind standard input; returns the exit code.
@@ -36,7 +47,7 @@ struct Server {
 /// `token` is the one in the environment mark: a host that does not know it is not ours.
 #[must_use]
 pub fn serve(token: u128) -> i32 {
-    identity::set_name("gorun-zygote");
+    identity::set_name(NAME);
     // Once, for all workers: they inherit it.
     signals::reset_all();
     allocator::keep_freed_pages();
@@ -45,12 +56,17 @@ pub fn serve(token: u128) -> i32 {
     let Ok(Some(Received { message, descriptors })) = protocol::receive::<Order>(&socket, true) else {
         return exit::BAD_MARK;
     };
-    let Order::Hello { token: told, segment_bytes, first, cpus } = message else { return exit::BAD_MARK };
+    let Order::Hello { token: told, segment_bytes, first, cpus, is_successor } = message else {
+        return exit::BAD_MARK;
+    };
     if told != token {
         return exit::BAD_MARK;
     }
     match Server::open(socket, segment_bytes, descriptors, cpus) {
-        Ok(mut server) => server.run(&first),
+        Ok(mut server) => {
+            server.is_successor = is_successor;
+            server.run(&first)
+        }
         Err(code) => code,
     }
 }
@@ -67,8 +83,11 @@ impl Server {
         };
         let commons = attach(file, bytes).map_err(fail)?;
         let deaths = Deaths::watch().map_err(|cause| fail(format!("watch for ended workers: {cause}")))?;
+        offspring::adopt().map_err(|cause| fail(format!("adopt what workers leave behind: {cause}")))?;
         context::install_panic_hook();
-        Ok(Self { socket, deaths, commons: Arc::new(commons), lease, cpus, children: HashMap::new() })
+        let family = std::env::var(offspring::VARIABLE).ok();
+        let (commons, children) = (Arc::new(commons), HashMap::new());
+        Ok(Self { socket, deaths, commons, lease, cpus, children, family, is_successor: false })
     }
 
     fn run(&mut self, first: &[Birth]) -> i32 {
@@ -81,6 +100,9 @@ impl Server {
         if protocol::send(&self.socket, &ready, &beside).is_err() {
             return exit::ASKED;
         }
+        if self.is_successor {
+            self.sweep();
+        }
         loop {
             let Ok(woken) = self.deaths.wait(self.socket.as_fd()) else { return exit::INTERNAL };
             if woken.children {
@@ -92,10 +114,11 @@ impl Server {
         }
     }
 
-    /// The host is gone or has let go of us: its workers end with their lease, and are reaped before we leave.
+    /// The host is gone or has let go of us: its workers end with their lease, and are reaped before we leave, with
+    /// all that they have begotten.
     fn retire(&mut self) -> i32 {
         self.reap();
-        while !self.children.is_empty() {
+        while !self.children.is_empty() || self.kill_adopted() > 0 {
             match self.deaths.wait_for_child(LEASE_MS) {
                 Ok(true) => self.reap(),
                 // A task closed the descriptor of its worker's lease. Not reaped yet, so the numbers are theirs.
@@ -103,7 +126,36 @@ impl Server {
                 Err(_) => break,
             }
         }
+        if let Some(family) = self.family.as_deref().filter(|_| self.is_successor) {
+            offspring::kill_strays(family, |_| false);
+        }
         exit::ASKED
+    }
+
+    /// Kills what is below a dead worker. Whoever dies of it leaves us its own children, and we are told.
+    fn kill_adopted(&self) -> usize {
+        offspring::kill_adopted(|pid| self.children.contains_key(&pid))
+    }
+
+    /// Kills what dead workers of earlier zygotes have left behind.
+    fn sweep(&self) {
+        if let Some(family) = &self.family {
+            offspring::kill_strays(family, |relative| self.is_worker(relative));
+        }
+    }
+
+    /// True of a living worker, and of one that may be about to move into its record.
+    fn is_worker(&self, relative: &Relative) -> bool {
+        if relative.name == NAME {
+            // Forked by the last zygote in its last instant: it has not come as far as its own name.
+            return true;
+        }
+        let Some(record) = identity::record_of(&relative.name) else { return false };
+        let Some(worker) = self.commons.workers.get(usize::from(record)) else { return false };
+        match worker.tenant() {
+            Some(pid) => pid == relative.pid,
+            None => !self.children.values().any(|known| *known == record),
+        }
     }
 
     /// Carries out one order; false if the host is gone.
@@ -111,6 +163,10 @@ impl Server {
         match protocol::receive::<Order>(&self.socket, false) {
             Ok(Some(Received { message: Order::Fork(worker), .. })) => {
                 self.fork(worker);
+                true
+            }
+            Ok(Some(Received { message: Order::Sweep, .. })) => {
+                self.sweep();
                 true
             }
             Ok(Some(_)) => true,
@@ -156,12 +212,19 @@ impl Server {
         let _ = sent;
     }
 
+    /// Tells of workers that have ended, after what they left behind was killed.
     fn reap(&mut self) {
+        let (mut ended, mut any) = (Vec::new(), false);
         while let Some((pid, end)) = children::reap() {
-            if let Some(record) = self.children.remove(&pid) {
-                // A host that is gone is noticed by the loop.
-                let _ = self.tell(&News::Ended { record, pid, end });
-            }
+            any = true;
+            ended.extend(self.children.remove(&pid).map(|record| News::Ended { record, pid, end }));
+        }
+        if any {
+            self.kill_adopted();
+        }
+        for news in ended {
+            // A host that is gone is noticed by the loop.
+            let _ = self.tell(&news);
         }
     }
 
@@ -173,6 +236,9 @@ impl Server {
     fn become_worker(&self, Birth { record, birth }: Birth) -> i32 {
         signals::unblock_all();
         identity::set_name(&identity::worker_name(record));
+        if offspring::lead().and_then(|()| offspring::adopt()).is_err() {
+            return exit::INTERNAL;
+        }
         let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
         let Some(worker) = self.commons.workers.get(usize::from(record)) else { return exit::INTERNAL };
         if !worker.move_in(birth, identity::pid()) {

@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod death;
 pub mod descriptors;
 pub mod gate;
+pub mod offspring;
 pub mod processes;
 pub mod program;
 pub mod waiting;
