@@ -14,9 +14,9 @@
 pub use gorun_runtime::observe;
 pub use gorun_runtime::{
     Backoff, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder, Config, Evidence,
-    Fallback, IntoTask, Map, Outcomes, Placement, PolicyStats, Rejection, ResultRefusal, Retry, RetryBudget,
-    Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, error, go,
-    go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+    Fallback, IntoTask, Map, Outcomes, Placement, PolicyStats, RecentTask, Rejection, ResultRefusal, Retry,
+    RetryBudget, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle,
+    error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;

@@ -6,6 +6,7 @@
 use gorun_worker::function::CodeId;
 use gorun_worker::wire::black_box::LastWords;
 use gorun_worker::wire::ids::WorkerId;
+use gorun_worker::wire::recorder::Flight;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,14 @@ pub(crate) struct Details {
     pub(crate) input_bytes: u32,
     /// How many tasks it was inside of.
     pub(crate) depth: usize,
+    /// What the last panic in its last task said.
+    pub(crate) panic: Option<String>,
+    /// The last bytes of its standard error, if that is captured.
+    pub(crate) stderr: Vec<u8>,
+    /// Its last tasks, the last one first.
+    pub(crate) recent: Vec<Flight>,
+    /// When it was buried, in ticks.
+    pub(crate) buried_ticks: u64,
     /// Names of the libraries that code ids count, from 1.
     pub(crate) libraries: Arc<[String]>,
 }

@@ -107,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// True shows in evidence the last 4 KiB that a worker wrote to standard error. Workers write to a pipe then, and a
+    /// thread of this process forwards it: a little later, with no terminal behind it that programs could recognise.
+    pub fn capture_stderr(mut self, capture: bool) -> Self {
+        self.wishes.capture_stderr = Some(capture);
+        self
+    }
+
     /// Where tasks run that ask for no other [`Task::mode`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.wishes.mode = Some(mode);

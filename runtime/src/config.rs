@@ -53,6 +53,7 @@ pub(crate) struct Wishes {
     pub(crate) memory_soft: Option<u64>,
     pub(crate) memory_max: Option<u64>,
     pub(crate) quarantine_after: Option<u32>,
+    pub(crate) capture_stderr: Option<bool>,
 }
 
 /// A runtime's settings, all of them valid.
@@ -98,6 +99,9 @@ pub struct Config {
     /// Deaths of workers after which a function is not run with the same input again, 0..=1000, 0 for never. Default 3.
     /// `GORUN_QUARANTINE_AFTER`.
     pub quarantine_after: u32,
+    /// True gives each worker a pipe for its standard error; a thread of the host forwards what comes to the host's own,
+    /// and evidence shows the last 4 KiB. Default false: workers write to the host's directly. `GORUN_CAPTURE_STDERR=1`.
+    pub capture_stderr: bool,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -156,6 +160,8 @@ impl Config {
         let memory_soft = memory("memory_soft", wishes.memory_soft, "GORUN_MEMORY_SOFT")?;
         let memory_max = memory("memory_max", wishes.memory_max, "GORUN_MEMORY_MAX")?;
         let quarantine = wishes.quarantine_after.or(read.parse("GORUN_QUARANTINE_AFTER", "0..=1000")?);
+        let capture_stderr =
+            wishes.capture_stderr.or(read.parse::<Switch>("GORUN_CAPTURE_STDERR", "0, 1")?.map(|on| on.0));
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         Ok(Self {
@@ -174,6 +180,7 @@ impl Config {
             memory_soft,
             memory_max,
             quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
+            capture_stderr: capture_stderr.unwrap_or(false),
             cpus,
         })
     }

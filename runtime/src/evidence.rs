@@ -2,17 +2,21 @@
 
 use crate::archive::Details;
 use crate::symbols::{self, Place};
+use gorun_shm::os::ticks::Rate;
 use gorun_worker::exit;
 use gorun_worker::os::limits;
 use gorun_worker::wire::ids::WorkerId;
+use gorun_worker::wire::recorder::Flight;
 use gorun_worker::zygote::protocol::ProcessEnd;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is known of a worker's death.
 ///
-/// `Display` gives one screen: how the process ended, the fault, the task, the stack it died on, and the limits it had.
+/// `Display` gives one screen: how the process ended, the fault, the task, the stack it died on, its last tasks, what it
+/// wrote to standard error if that is captured, and the limits it had.
 /// [`Evidence::summary`] is its first line. Names are looked up in the program's debug information when they are asked
 /// for, which may take some milliseconds the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,30 @@ impl Evidence {
         self.frames().iter().map(ToString::to_string).collect()
     }
 
+    /// What the last panic in the task said, if one came before the end: of a panic that may not unwind, or one in a
+    /// thread of the task's own.
+    #[must_use]
+    pub fn panic(&self) -> Option<&str> {
+        self.details.as_ref()?.panic.as_deref()
+    }
+
+    /// The last 4 KiB that the worker wrote to standard error, if [`Config::capture_stderr`] is on.
+    ///
+    /// [`Config::capture_stderr`]: crate::Config::capture_stderr
+    #[must_use]
+    pub fn stderr_tail(&self) -> Option<String> {
+        let details = self.details.as_ref().filter(|details| !details.stderr.is_empty())?;
+        Some(String::from_utf8_lossy(&details.stderr).into_owned())
+    }
+
+    /// The last tasks of the worker, the last one first, at most sixteen: the one that died and those inside of which
+    /// it ran have not ended.
+    #[must_use]
+    pub fn recent_tasks(&self) -> Vec<RecentTask> {
+        let Some(details) = &self.details else { return Vec::new() };
+        details.recent.iter().map(|flight| RecentTask::of(flight, details)).collect()
+    }
+
     /// One line: who, and how it ended.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -104,10 +132,16 @@ impl Evidence {
         if details.depth > 1 {
             write!(f, ", innermost of {} tasks inside one another", details.depth)?;
         }
-        for (index, frame) in self.frames().iter().enumerate() {
-            let head = if index == 0 { "stack:" } else { "" };
-            write!(f, "\n  {head:<9}  {frame}")?;
+        if let Some(panic) = &details.panic {
+            write!(f, "\n  panic:     {panic}")?;
         }
+        list(f, "stack:", &self.frames())?;
+        let recent: Vec<RecentTask> =
+            details.recent.iter().take(SHOWN_TASKS).map(|flight| RecentTask::of(flight, details)).collect();
+        list(f, "last tasks:", &recent)?;
+        let tail = self.stderr_tail().unwrap_or_default();
+        let lines: Vec<&str> = tail.trim_end().lines().collect();
+        list(f, "stderr:", &lines[lines.len().saturating_sub(SHOWN_LINES)..])?;
         write!(f, "\n  limits:    {}", limits::current())?;
         write!(f, "\n  next:      {}", advice(self.end))
     }
@@ -119,6 +153,52 @@ impl fmt::Display for Evidence {
         match &self.details {
             Some(details) => self.fmt_details(details, f),
             None => Ok(()),
+        }
+    }
+}
+
+/// Tasks and lines of standard error that fit a screen.
+const SHOWN_TASKS: usize = 5;
+const SHOWN_LINES: usize = 10;
+
+/// One below the other, the first beside the head.
+fn list(f: &mut fmt::Formatter<'_>, head: &str, lines: &[impl fmt::Display]) -> fmt::Result {
+    for (index, line) in lines.iter().enumerate() {
+        let head = if index == 0 { head } else { "" };
+        write!(f, "\n  {head:<10} {line}")?;
+    }
+    Ok(())
+}
+
+/// One of a dead worker's last tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentTask {
+    /// Name of its function.
+    pub function: String,
+    /// How long before the burial it began.
+    pub age: Duration,
+    /// How long it took; none if it never ended.
+    pub took: Option<Duration>,
+}
+
+impl RecentTask {
+    fn of(flight: &Flight, details: &Details) -> Self {
+        let name = |id| symbols::function(id, &details.libraries).name;
+        let time = |since: u64, until: u64| Rate::measured().duration(until.saturating_sub(since));
+        Self {
+            function: flight.function.map_or_else(|| "unknown".to_owned(), name),
+            age: time(flight.began, details.buried_ticks),
+            took: flight.ended.map(|ended| time(flight.began, ended)),
+        }
+    }
+}
+
+impl fmt::Display for RecentTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, begun {:.1?} before", self.function, self.age)?;
+        match self.took {
+            Some(took) => write!(f, ", took {took:.1?}"),
+            None => f.write_str(", not ended"),
         }
     }
 }

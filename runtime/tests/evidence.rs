@@ -123,3 +123,63 @@ fn a_worker_whose_code_handles_the_signal_itself_dies_its_own_way() {
     let evidence = evidence_of(&runtime, Task::with(0, handles));
     assert_eq!((evidence.exit_code(), evidence.backtrace().len()), (Some(33), 0));
 }
+
+extern "C" fn panics_without_unwinding(n: usize) -> u8 {
+    assert!(n > 1000, "{n} is too small");
+    0
+}
+
+#[test]
+fn a_panic_that_ends_in_an_abort_is_told_with_its_message() {
+    let _watchdog = Watchdog::start("a_panic_that_ends_in_an_abort_is_told_with_its_message");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let earlier = Task::with(0, |_| -> u8 { panic!("of another task") }).go_on(&runtime).join();
+    assert!(matches!(earlier, Err(TaskError::Panicked { .. })));
+    let evidence = evidence_of(&runtime, Task::with(77, |n| panics_without_unwinding(n)));
+    assert_eq!(evidence.signal(), Some(6));
+    let panic = evidence.panic().expect("it is noted");
+    assert!(panic.starts_with("77 is too small at ") && panic.contains("evidence.rs:"), "{panic}");
+    assert!(evidence.to_string().contains("\n  panic:     77 is too small"), "{evidence}");
+    // One that an earlier task had, and survived, is not this one's.
+    let earlier = Task::with(0, |_| -> u8 { panic!("of another task") }).go_on(&runtime).join();
+    assert!(matches!(earlier, Err(TaskError::Panicked { .. })));
+    assert_eq!(evidence_of(&runtime, Task::with(64, outer_that_faults)).panic(), None);
+}
+
+fn counted(n: usize) -> u8 {
+    black_box(n).to_le_bytes()[0]
+}
+
+#[test]
+fn the_last_tasks_are_told_the_last_one_first() {
+    let _watchdog = Watchdog::start("the_last_tasks_are_told_the_last_one_first");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    for n in 0..50 {
+        assert!(runtime.task(n, counted).join().is_ok());
+    }
+    let evidence = evidence_of(&runtime, Task::with(64, outer_that_faults));
+    let recent = evidence.recent_tasks();
+    assert_eq!(recent.len(), 16);
+    assert!(recent[0].function.ends_with("outer_that_faults") && recent[0].took.is_none(), "{recent:?}");
+    for (later, earlier) in recent.iter().zip(&recent[1..]) {
+        assert!(earlier.function.ends_with("counted") && earlier.age >= later.age, "{recent:?}");
+        assert!(earlier.took.is_some_and(|took| took <= earlier.age), "{recent:?}");
+    }
+    assert!(evidence.to_string().contains("\n  last tasks: "), "{evidence}");
+}
+
+#[test]
+fn a_task_that_waits_for_one_that_kills_their_worker_is_among_its_last() {
+    let _watchdog = Watchdog::start("a_task_that_waits_for_one_that_kills_their_worker_is_among_its_last");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    fn outer(address: usize) -> u8 {
+        Task::with(address, outer_that_faults).go().join().unwrap_or(0)
+    }
+    let evidence = evidence_of(&runtime, Task::with(64, outer));
+    let open = evidence.recent_tasks().into_iter().filter(|task| task.took.is_none());
+    let names: Vec<String> = open.map(|task| task.function).collect();
+    assert!(
+        matches!(&names[..], [inner, outer] if inner.ends_with("outer_that_faults") && outer.ends_with("outer")),
+        "{names:?}"
+    );
+}

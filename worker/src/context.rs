@@ -1,6 +1,7 @@
 //! What this thread is: a worker inside a task, or not; and the panic it last saw.
 
 use crate::duty::Duty;
+use crate::os::last_words;
 use crate::wire::status::PanicReport;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -89,6 +90,13 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "panic with a value that is not text".to_owned())
 }
 
+fn told(report: &PanicReport) -> String {
+    match &report.location {
+        Some(location) => format!("{} at {location}", report.message),
+        None => report.message.clone(),
+    }
+}
+
 /// Makes panics inside tasks silent and remembered, and leaves all others to the hook that was there.
 #[inline]
 pub fn install_panic_hook() {
@@ -96,11 +104,12 @@ pub fn install_panic_hook() {
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            let location = info.location().map(ToString::to_string);
+            let report = PanicReport { message: message_of(info.payload()), location };
+            last_words::note_panic(&told(&report));
             if TASKS_ENTERED.with(Cell::get) == 0 {
                 return previous(info);
             }
-            let location = info.location().map(ToString::to_string);
-            let report = PanicReport { message: message_of(info.payload()), location };
             LAST_PANIC.with(|place| place.replace(Some(report)));
         }));
     });

@@ -42,6 +42,9 @@ const REST: Duration = Duration::from_millis(1);
 /// How many tasks ahead a slot is fetched.
 const AHEAD: u64 = 8;
 
+/// In the flight recorder, a task that never stood in a slot.
+const NO_TASK: u64 = u64::MAX;
+
 /// What a duty's thread is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -72,6 +75,8 @@ pub struct Duty {
     last_end: Cell<u64>,
     /// Smoothed run time of a task in ticks.
     task_ticks: Cell<u64>,
+    /// Number of the next task in the flight recorder.
+    next_flight: Cell<u64>,
     /// Stolen tasks in a row that were not worth it.
     cheap_steals: Cell<u32>,
 }
@@ -89,7 +94,7 @@ impl Duty {
         let owner = OwnerId::worker(record)?;
         commons.workers.get(usize::from(record))?;
         let finder = Finder::new(commons.nested_lane(record));
-        let (seat, depth, published, last_end, task_ticks) = Default::default();
+        let (seat, depth, published, last_end, task_ticks, next_flight) = Default::default();
         let cheap_steals = Cell::new(0);
         let tenure = match kind {
             Kind::Process => Tenure::begin(&commons.host.tenure),
@@ -111,6 +116,7 @@ impl Duty {
             published,
             last_end,
             task_ticks,
+            next_flight,
             cheap_steals,
         })
     }
@@ -211,10 +217,13 @@ impl Duty {
     #[must_use]
     pub fn run_here(&self, descriptor: Descriptor) -> Completion {
         let (depth, start) = (self.depth.get(), ticks::now());
+        let flight = self.begin_flight(&descriptor, NO_TASK, start);
         self.enter(depth + 1);
         let call = self.call(descriptor, (self.owner, self.owner), depth);
         let (items, panics, mut completion) = (call.items, call.panics, call.completion);
-        completion.ticks = ticks::now().wrapping_sub(start);
+        let end = ticks::now();
+        completion.ticks = end.wrapping_sub(start);
+        self.end_flight(flight, end);
         self.account(depth, completion.ticks, items, panics);
         self.record().duty.note_progress(depth, RangeProgress::default());
         self.enter(depth);
@@ -247,10 +256,12 @@ impl Duty {
         if mortal {
             self.record().duty.note_start(depth, start);
         }
+        let flight = self.begin_flight(&descriptor, Intent { lane: lane.0, position }.to_word(), start);
         self.enter(depth + 1);
         let parties = (self.owner, self.commons.producer(lane));
         let call = self.call(descriptor, parties, depth);
         let end = ticks::now();
+        self.end_flight(flight, end);
         let spent = end.wrapping_sub(start);
         let (items, panics) = (call.items, call.panics);
         let mut completion = call.completion;
@@ -275,6 +286,20 @@ impl Duty {
             self.tenure.count(items, end);
         }
         spent
+    }
+
+    /// Tells the flight recorder of a task; gives its number there.
+    #[inline]
+    fn begin_flight(&self, descriptor: &Descriptor, task: u64, start: u64) -> u64 {
+        let flight = self.next_flight.get();
+        self.next_flight.set(flight + 1);
+        self.record().recorder.begin(flight, descriptor.function, task, start);
+        flight
+    }
+
+    #[inline]
+    fn end_flight(&self, flight: u64, end: u64) {
+        self.record().recorder.end(flight, self.next_flight.get() - 1, end);
     }
 
     /// The task was taken from this worker: its deadline has passed, or somebody killed it. The host waits for this

@@ -85,12 +85,12 @@ impl Link {
         protocol::send(&self.socket, &Order::Sweep, &[])
     }
 
-    /// Asks for a worker.
+    /// Asks for a worker, with `stderr` for its standard error, or the host's.
     ///
     /// # Errors
     /// What the kernel said; the zygote may be dead.
-    pub(crate) fn fork(&self, worker: Birth) -> io::Result<()> {
-        protocol::send(&self.socket, &Order::Fork(worker), &[])
+    pub(crate) fn fork(&self, worker: Birth, stderr: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        protocol::send(&self.socket, &Order::Fork(worker), stderr.as_slice())
     }
 }
 

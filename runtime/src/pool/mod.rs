@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
 use crate::mode::Mode;
+use crate::streams::Streams;
 use crate::{obituary, quarantine};
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
@@ -46,6 +47,8 @@ pub(crate) struct Pool {
     state: Mutex<PoolState>,
     /// Told when a seat changes hands: what `wait_until_ready` and the shutdown wait for.
     changed: Condvar,
+    /// Where workers write that have no standard error of the host's.
+    streams: Option<Arc<Streams>>,
     /// Ends the reactor's sleep.
     wake_up: WakeUp,
     stopping: AtomicBool,
@@ -73,12 +76,16 @@ struct PoolState {
 
 /// The pool's threads; dropping them without [`Threads::join`] leaves them to the process's end.
 #[derive(Debug)]
-pub(crate) struct Threads(Vec<JoinHandle<()>>);
+pub(crate) struct Threads {
+    both: Vec<JoinHandle<()>>,
+    /// The one that forwards what workers write, if it is captured.
+    stderr: Option<JoinHandle<()>>,
+}
 
 impl Threads {
     /// Waits for both to end.
-    pub(crate) fn join(self) {
-        for thread in self.0 {
+    fn join(both: Vec<JoinHandle<()>>) {
+        for thread in both {
             // A thread that panicked has said so on standard error.
             let _ = thread.join();
         }
@@ -109,7 +116,12 @@ impl Pool {
             lease: None,
             family: 0,
         };
+        let capture = config.capture_stderr && config.mode == Mode::Process;
+        let served =
+            capture.then(|| Streams::start(shape.records)).transpose().map_err(BuildError::Refused)?;
+        let (streams, server) = served.unzip();
         let pool = Arc::new(Self {
+            streams,
             config,
             commons,
             dispatcher,
@@ -118,7 +130,8 @@ impl Pool {
             wake_up: WakeUp::new().map_err(BuildError::Refused)?,
             stopping: AtomicBool::new(false),
         });
-        let threads = pool.start_threads()?;
+        let mut threads = pool.start_threads()?;
+        threads.stderr = server;
         Ok((pool, threads))
     }
 
@@ -129,15 +142,16 @@ impl Pool {
         };
         if self.config.mode == Mode::Inline {
             // Tasks run where they are started; alarms need somebody all the same.
-            return Ok(Threads(vec![spawn("gorun-watch", Box::new(move || watch::run(&watch)))?]));
+            let watch = spawn("gorun-watch", Box::new(move || watch::run(&watch)))?;
+            return Ok(Threads { both: vec![watch], stderr: None });
         }
         // The reactor starts the zygote, so that the caller does not wait for it.
         let reactor = spawn("gorun-reactor", Box::new(move || reactor::run(&reactor)))?;
         match spawn("gorun-watch", Box::new(move || watch::run(&watch))) {
-            Ok(watch) => Ok(Threads(vec![reactor, watch])),
+            Ok(watch) => Ok(Threads { both: vec![reactor, watch], stderr: None }),
             Err(error) => {
                 self.stop_threads();
-                Threads(vec![reactor]).join();
+                Threads::join(vec![reactor]);
                 Err(error)
             }
         }
@@ -177,7 +191,7 @@ impl Pool {
             worker.bell.ring();
         }
         self.stop_threads();
-        threads.join();
+        Threads::join(threads.both);
         let mut state = self.lock();
         self.end_known(&mut state);
         let lease = state.lease.take().map(|(_, write_end)| write_end);
@@ -202,6 +216,9 @@ impl Pool {
                 self.dispatcher.close_running(owner);
             }
             self.dispatcher.end_condemned(record);
+        }
+        if let (Some(streams), Some(thread)) = (&self.streams, threads.stderr) {
+            streams.stop(thread);
         }
     }
 
@@ -326,10 +343,15 @@ impl Pool {
         self.prepare(record, seat);
         // Without a link the next zygote is told of all unborn workers when it starts.
         if let Some(link) = &state.link {
-            // A dead zygote is noticed by the reactor, and its orders repeated to the next.
-            let _ = link.fork(self.birth_in(record));
+            self.order(link, record);
         }
         self.commons.host.bell.ring();
+    }
+
+    fn order(&self, link: &Link, record: u16) {
+        let stderr = self.streams.as_ref().and_then(|streams| streams.writer(record));
+        // A dead zygote is noticed by the reactor, and its orders repeated to the next.
+        let _ = link.fork(self.birth_in(record), stderr.as_ref().map(|stderr| stderr.as_fd()));
     }
 
     fn birth_in(&self, record: u16) -> Birth {
@@ -397,8 +419,10 @@ impl Pool {
             self.dispatcher.close_running(owner);
         }
         let planned = state.killed.remove(&record) || state.roster.is_closed();
+        // Taken in any case: the record's next worker begins anew.
+        let stderr = self.streams.as_ref().map(|streams| streams.take_tail(record)).unwrap_or_default();
         if let Some(running) = self.innermost_of(record) {
-            self.file(state, record, worker, (pid, &running.task));
+            self.file(state, record, worker, (pid, &running.task, stderr));
             if !planned {
                 self.accuse(&running, obituary::pack(worker, pid, end, RangeProgress::default()));
             }
@@ -480,13 +504,29 @@ impl Pool {
     }
 
     /// Keeps what is known of the death, if a task is lost with it.
-    fn file(&self, state: &PoolState, record: u16, worker: WorkerId, (pid, task): (i32, &Descriptor)) {
+    fn file(
+        &self,
+        state: &PoolState,
+        record: u16,
+        worker: WorkerId,
+        (pid, task, stderr): (i32, &Descriptor, Vec<u8>),
+    ) {
         let dead = &self.commons.workers[usize::from(record)];
+        let recent = dead.recorder.read();
+        let running_since = recent.iter().find(|flight| flight.ended.is_none()).map(|flight| flight.began);
+        let panic = dead
+            .black_box
+            .read_panic()
+            .filter(|panic| running_since.is_some_and(|since| panic.ticks >= since));
         let details = Details {
             last_words: dead.black_box.read(),
             function: CodeId::known(task.function),
             input_bytes: task.input_bytes,
             depth: dead.duty.depth(),
+            panic: panic.map(|panic| panic.text),
+            stderr,
+            recent,
+            buried_ticks: ticks::now(),
             libraries: state.libraries.as_deref().unwrap_or_default().into(),
         };
         archive::file(worker, pid, details);

@@ -78,13 +78,20 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
         state.lease = Some(open_lease()?);
     }
     let Some((read_end, _)) = &state.lease else { return Err(switched_off()) };
+    let unborn = state.roster.unborn();
+    // Each of them comes with a pipe of its own where standard error is captured.
+    let (first, later) = if pool.streams.is_none() { (unborn, Vec::new()) } else { (Vec::new(), unborn) };
     let hello = Hello {
-        first: state.roster.unborn().into_iter().map(|record| pool.birth_in(record)).collect(),
+        first: first.into_iter().map(|record| pool.birth_in(record)).collect(),
         cpus: pool.config.cpus.clone(),
         family: state.family,
         is_successor: state.roster.has_orphans(),
     };
-    Link::start(pool.commons.segment(), read_end.as_fd(), hello)
+    let link = Link::start(pool.commons.segment(), read_end.as_fd(), hello)?;
+    for record in later {
+        pool.order(&link, record);
+    }
+    Ok(link)
 }
 
 /// No zygote: serve the seats by threads, and say so.

@@ -48,6 +48,13 @@ pub fn write_to(place: &'static BlackBox) {
     let _ = PLACE.set(place);
 }
 
+/// Notes a panic, which may be what this process is about to abort of.
+pub fn note_panic(text: &str) {
+    if let Some(place) = PLACE.get() {
+        place.note_panic(gorun_shm::os::ticks::now(), text);
+    }
+}
+
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     if let Some(place) = PLACE.get() {
         write(place, signal, info);

@@ -16,3 +16,4 @@ pub mod pin;
 pub mod poll;
 pub mod signals;
 pub mod socket;
+pub mod stream;

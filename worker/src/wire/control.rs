@@ -2,6 +2,7 @@
 
 use super::black_box::BlackBox;
 use super::board::Board;
+use super::recorder::Recorder;
 use gorun_macros::Shared;
 use gorun_shm::counters::Counter;
 use gorun_shm::doorbell::Doorbell;
@@ -48,6 +49,8 @@ pub struct WorkerRecord {
     asked: Asked,
     /// What it said of its own end.
     pub black_box: BlackBox,
+    /// Its last tasks.
+    pub recorder: Recorder,
     /// What the worker is doing.
     pub duty: DutyLine,
 }
@@ -156,6 +159,7 @@ impl WorkerRecord {
     /// after the last worker's death was confirmed.
     pub fn prepare(&self, seat: u32, cpu: Option<u32>) {
         self.black_box.clear();
+        self.recorder.clear();
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
         self.command.store(0, Ordering::Relaxed);
         self.leaving.store(0, Ordering::Relaxed); // Relaxed: as above.

@@ -8,4 +8,5 @@ pub mod commons;
 pub mod control;
 pub mod ids;
 pub mod map;
+pub mod recorder;
 pub mod status;

@@ -32,7 +32,7 @@ pub enum Order {
         /// True if a zygote was there before: it may have left processes that are nobody's children now.
         is_successor: bool,
     },
-    /// Fork a worker.
+    /// Fork a worker. Beside it what it is to have for standard error, if not the zygote's own.
     Fork(Birth),
     /// A worker of an earlier zygote has ended: kill what it left behind.
     Sweep,

@@ -11,7 +11,7 @@ use super::protocol::{self, Birth, News, Order, Received};
 use crate::duty::{Duty, Kind};
 use crate::os::children::{self, Deaths};
 use crate::os::offspring::{self, Relative};
-use crate::os::{allocator, death_word, fork, identity, last_words, lease, pidfd, pin, signals};
+use crate::os::{allocator, death_word, fork, identity, last_words, lease, pidfd, pin, signals, stream};
 use crate::wire::commons::Commons;
 use crate::wire::map::Map;
 use crate::{context, exit, function};
@@ -92,7 +92,7 @@ impl Server {
 
     fn run(&mut self, first: &[Birth]) -> i32 {
         for worker in first {
-            self.fork(*worker);
+            self.fork(*worker, None);
         }
         let ready = News::Ready { libraries: function::libraries() };
         let own = pidfd::open(identity::pid());
@@ -161,8 +161,8 @@ impl Server {
     /// Carries out one order; false if the host is gone.
     fn obey(&mut self) -> bool {
         match protocol::receive::<Order>(&self.socket, false) {
-            Ok(Some(Received { message: Order::Fork(worker), .. })) => {
-                self.fork(worker);
+            Ok(Some(Received { message: Order::Fork(worker), descriptors })) => {
+                self.fork(worker, descriptors.into_iter().next());
                 true
             }
             Ok(Some(Received { message: Order::Sweep, .. })) => {
@@ -175,11 +175,14 @@ impl Server {
         }
     }
 
-    fn fork(&mut self, worker: Birth) {
+    fn fork(&mut self, worker: Birth, stderr: Option<OwnedFd>) {
         let record = worker.record;
         let news = match fork::fork() {
             Ok(fork::Side::Child) => {
                 self.let_go_of_socket();
+                if let Some(stderr) = stderr {
+                    stream::become_stderr(stderr);
+                }
                 let code =
                     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.become_worker(worker)));
                 fork::leave(code.unwrap_or(exit::INTERNAL))
