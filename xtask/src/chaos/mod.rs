@@ -2,7 +2,7 @@
 //!
 //! In every third round the host itself is killed in the middle; then nothing of it may live a second later.
 
-mod remains;
+pub(crate) mod remains;
 mod round;
 
 use crate::clock::{self, Stopwatch};

@@ -19,6 +19,8 @@ pub enum Death {
     Kill,
     /// Recurses until the stack ends.
     StackOverflow,
+    /// Runs what is no instruction.
+    IllegalInstruction,
 }
 
 impl Death {
@@ -32,6 +34,7 @@ impl Death {
             Self::Abort => std::process::abort(),
             Self::Exit(code) => std::process::exit(code),
             Self::Kill => kill_self(),
+            Self::IllegalInstruction => no_instruction(),
             Self::StackOverflow => {
                 black_box(dive(black_box(1)));
                 unreachable!("the stack has no end")
@@ -44,6 +47,7 @@ impl Death {
     pub fn is_told_by(self, evidence: &Evidence) -> bool {
         let expected = match self {
             Self::Segfault | Self::StackOverflow => (Some(11), None),
+            Self::IllegalInstruction => (Some(4), None),
             Self::Abort => (Some(6), None),
             Self::Exit(code) => (None, Some(code)),
             Self::Kill => (Some(9), None),
@@ -58,6 +62,19 @@ fn segfault() -> ! {
     // that stops here is what the test wants.
     unsafe { nowhere.write_volatile(1) };
     unreachable!("address 64 is mapped")
+}
+
+fn no_instruction() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: none: the processor stops this process here, and a process that stops here is what the test wants.
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::ILL);
+        unreachable!("an illegal instruction ends the process")
+    }
 }
 
 fn kill_self() -> ! {

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod offspring;
 pub mod processes;
 pub mod program;
+pub mod soak;
 pub mod waiting;
 
 pub use death::Death;
