@@ -65,6 +65,16 @@ pub(crate) struct Dispatcher {
     forks: u32,
 }
 
+/// What came of one push.
+pub(crate) enum Push {
+    At(Ticket),
+    /// The lane's oldest task stands there.
+    Full {
+        oldest: u64,
+    },
+    Closed,
+}
+
 #[derive(Debug)]
 struct LaneEnd {
     id: LaneId,
@@ -152,32 +162,46 @@ impl Dispatcher {
         let mut lane = self.home.choose(&self.commons);
         let mut refused = 0;
         loop {
-            let (pushed, load) = self.with_book(lane, |book, ring| {
-                // Looked at under the lock: `close` ends everything that was pushed before it took the lock.
-                let pushed = (!self.is_closed()).then(|| book.push(ring, descriptor, keep.take()));
-                (pushed, (book.uncollected(), book.task_ticks()))
-            });
-            let Some(pushed) = pushed else { return self.give_back(keep) };
-            match pushed {
-                Pushed::At(position, entry) => {
-                    self.home.note_load(lane, load);
-                    self.home.note_newest(lane, position);
-                    self.wake(lane);
-                    return Ok(Ticket { lane, position, entry });
-                }
-                Pushed::Full { keep: returned, oldest } => {
-                    keep = returned;
+            match self.push(lane, descriptor, &mut keep) {
+                Push::At(ticket) => return Ok(ticket),
+                Push::Closed => return self.give_back(keep),
+                Push::Full { oldest } => {
                     if self.nested {
                         // Waiting for a slot could be waiting for a task on this very stack.
                         return Ok(self.run_here(lane, descriptor, keep));
                     }
-                    self.home.note_load(lane, load);
                     refused += 1;
                     if refused % self.lanes.len() == 0 {
                         self.wait_slot(lane, oldest, None);
                     }
                     lane = (lane + 1) % self.lane_count();
                 }
+            }
+        }
+    }
+
+    /// Publishes a task in this lane, if there is room.
+    #[inline]
+    pub(crate) fn push(&self, lane: u16, descriptor: &Descriptor, keep: &mut Option<Box<Keep>>) -> Push {
+        let (pushed, load) = self.with_book(lane, |book, ring| {
+            // Looked at under the lock: `close` ends everything that was pushed before it took the lock.
+            let pushed = (!self.is_closed()).then(|| book.push(ring, descriptor, keep.take()));
+            (pushed, (book.uncollected(), book.task_ticks()))
+        });
+        match pushed {
+            None => Push::Closed,
+            Some(Pushed::At(position, entry)) => {
+                self.home.note_load(lane, load);
+                self.home.note_newest(lane, position);
+                self.wake(lane);
+                Push::At(Ticket { lane, position, entry })
+            }
+            Some(Pushed::Full { keep: returned, oldest }) => {
+                *keep = returned;
+                if !self.nested {
+                    self.home.note_load(lane, load);
+                }
+                Push::Full { oldest }
             }
         }
     }

@@ -136,11 +136,38 @@ pub enum Rejection {
         /// Where.
         place: Cow<'static, str>,
     },
+    /// It runs where it is started, and would have to stand in line first.
+    #[error(
+        "a task that runs where it is started cannot wait for its turn; raise the limit of its bulkhead, or run it in another mode"
+    )]
+    CannotWait,
     /// It asks inside a task for what only the host has.
     #[error("{what} works in the host only; start the task there")]
     HostOnly {
         /// What it asks for.
         what: Cow<'static, str>,
+    },
+    /// Its bulkhead is full, and so is the queue of those that wait.
+    #[error("its bulkhead is full: {concurrency} tasks run, and {queue} wait for their turn")]
+    BulkheadFull {
+        /// How many may run at once.
+        concurrency: u32,
+        /// How many may wait.
+        queue: u32,
+    },
+    /// Its rate limit lets no more through, and its turn is too far away to wait for.
+    #[error("its rate limit lets no more through; try again after {retry_after:?}")]
+    RateLimited {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
+    /// It names a policy that was not set up.
+    #[error("no {what} has the name {name:?}; set it up on the runtime before the task is started")]
+    UnknownPolicy {
+        /// Which kind.
+        what: Cow<'static, str>,
+        /// The name.
+        name: String,
     },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]

@@ -228,6 +228,8 @@ pub(crate) fn sleep_until_any<R>(handles: &[TaskHandle<R>]) {
                         tickets.push(ticket);
                     }
                     Standing::Pausing(at_ns) => until_ns = until_ns.min(at_ns),
+                    // Only the host has those.
+                    Standing::Waiting => {}
                     Standing::Ended => return,
                 }
             }

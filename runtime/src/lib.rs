@@ -25,6 +25,7 @@ mod quarantine;
 pub mod report;
 mod results;
 pub mod runtime;
+mod sealed;
 mod select;
 pub mod stats;
 mod streams;
@@ -46,5 +47,8 @@ pub use mode::Mode;
 pub use quarantine::{Fingerprint, Quarantine, QuarantinedTask, ReplayError};
 pub use runtime::Runtime;
 pub use stats::{PolicyStats, SeatStats, Stats};
-pub use supervise::{Backoff, BreakerHandle, BreakerSettings, BreakerState, Fallback, Retry, RetryBudget};
+pub use supervise::{
+    Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback,
+    RateLimit, RateLimitHandle, Retry, RetryBudget,
+};
 pub use task::{IntoTask, Task};

@@ -14,7 +14,9 @@ use crate::pool::{Pool, Threads};
 use crate::quarantine::{Quarantine, Screen};
 use crate::report;
 use crate::stats::Stats;
-use crate::supervise::{BreakerHandle, Registry};
+use crate::supervise::{
+    BreakerHandle, BulkheadHandle, BulkheadSettings, RateLimit, RateLimitHandle, Registry,
+};
 use crate::task::{IntoTask, Task};
 use gorun_shm::Segment;
 use gorun_shm::os::ticks::{self, Rate};
@@ -300,6 +302,42 @@ impl Runtime {
     /// ```
     pub fn quarantine(&self) -> Quarantine {
         Quarantine::of(self)
+    }
+
+    /// Sets up the bulkhead of this name, or changes it, for [`Task::bulkhead`]. It stays as long as the runtime, and is
+    /// this process's: inside a task no task asks it.
+    ///
+    /// ```
+    /// use gorun_runtime::{BulkheadSettings, Runtime, Task};
+    ///
+    /// let runtime = Runtime::builder().workers(2).build()?;
+    /// let database = runtime.bulkhead("database", BulkheadSettings::concurrency(1).queue(8));
+    /// let ask = |n| Task::with(n, |n: u32| n + 1).bulkhead("database").go_on(&runtime);
+    /// let asked: Vec<_> = (0..5).map(ask).collect();
+    /// assert_eq!(asked.into_iter().map(|task| task.join()).sum::<Result<u32, _>>()?, 15);
+    /// assert_eq!((database.running(), database.waiting()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bulkhead(&self, name: &str, settings: BulkheadSettings) -> BulkheadHandle {
+        self.inner.supervise.set_bulkhead(name, settings)
+    }
+
+    /// Sets up the rate limit of this name, or changes it, for [`Task::rate_limit`]. It stays as long as the runtime, and
+    /// is this process's: inside a task no task asks it.
+    ///
+    /// ```
+    /// use gorun_runtime::{RateLimit, Rejection, Runtime, Task, TaskError};
+    ///
+    /// let runtime = Runtime::builder().workers(1).build()?;
+    /// runtime.rate_limit("mail", RateLimit::per_second(1).burst(2));
+    /// let send = || Task::new(|| 1_u8).rate_limit("mail").go_on(&runtime).join();
+    /// assert_eq!((send(), send()), (Ok(1), Ok(1)));
+    /// let outcome = send();
+    /// assert!(matches!(outcome, Err(TaskError::Rejected { reason: Rejection::RateLimited { .. } })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rate_limit(&self, name: &str, limit: RateLimit) -> RateLimitHandle {
+        self.inner.supervise.set_rate_limit(name, limit)
     }
 
     #[inline]

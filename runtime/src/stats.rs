@@ -50,6 +50,10 @@ pub struct PolicyStats {
     pub fallbacks: u64,
     /// Attempts that an open breaker refused.
     pub refused_by_breaker: u64,
+    /// Attempts that found their bulkhead and its queue full.
+    pub refused_by_bulkhead: u64,
+    /// Attempts whose turn was too far away for their rate limit or their deadline.
+    pub refused_by_rate_limit: u64,
 }
 
 /// A seat's counters. They survive its workers.

@@ -8,7 +8,8 @@ use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::mode::Mode;
 use crate::runtime::Runtime;
-use crate::supervise::{Attempt, Fallback, Guarded, Guards, Launch, Retry};
+use crate::sealed::Sealed;
+use crate::supervise::{Attempt, Fallback, Guarded, Guards, Retry, Source};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
@@ -119,7 +120,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
         A: Send,
     {
         let guards = self.guards.get_or_insert_default();
-        guards.retry = Some((retry, launch_again));
+        guards.policies.retry = Some(retry);
+        guards.keeper = Some(keep);
         self
     }
 
@@ -138,7 +140,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
         R: Send,
     {
         let function = self.kind.address();
-        self.guards.get_or_insert_default().rescue = Some(fallback.bind(function));
+        self.guards.get_or_insert_default().policies.rescue = Some(fallback.bind(function));
         self
     }
 
@@ -153,7 +155,36 @@ impl<A: Portable, R: Portable> Task<A, R> {
     ///
     /// Breakers are the host's: inside a task this ends as [`Rejection::HostOnly`].
     pub fn breaker(mut self, name: &str) -> Self {
-        self.guards.get_or_insert_default().breaker = Some(name.into());
+        self.guards.get_or_insert_default().policies.breaker = Some(name.into());
+        self
+    }
+
+    /// Runs each attempt only with a permit of the bulkhead of this name, which [`Runtime::bulkhead`] has set up. Without
+    /// one it waits in the bulkhead's queue, outside of the workers' queues; if that is full too, it ends as
+    /// [`Rejection::BulkheadFull`].
+    ///
+    /// `go` encodes the input and does not wait for the permit: the runtime starts the task when another gives its own
+    /// back, whether or not anybody waits for the handle, also if the handle was dropped. A permit comes back when its
+    /// task has ended in whatever way. A [`Task::deadline`] counts while the task waits, and ends it; so do
+    /// [`TaskHandle::cancel`] and [`TaskHandle::kill`].
+    ///
+    /// Bulkheads are the host's: inside a task this ends as [`Rejection::HostOnly`].
+    pub fn bulkhead(mut self, name: &str) -> Self {
+        self.guards.get_or_insert_default().policies.bulkhead = Some(name.into());
+        self
+    }
+
+    /// Starts each attempt only when the rate limit of this name, which [`Runtime::rate_limit`] has set up, lets it.
+    /// Until then it waits in the limit's queue, outside of the workers' queues; if that is full, or its turn would come
+    /// after its [`Task::deadline`], it ends as [`Rejection::RateLimited`], with the time to come back after.
+    ///
+    /// `go` encodes the input and does not wait for the turn: the runtime starts the task then, whether or not anybody
+    /// waits for the handle. A task that is cancelled while it waits has used up its turn. Of a bulkhead's queue, a task
+    /// stands in line after its turn here.
+    ///
+    /// Rate limits are the host's: inside a task this ends as [`Rejection::HostOnly`].
+    pub fn rate_limit(mut self, name: &str) -> Self {
+        self.guards.get_or_insert_default().policies.rate_limit = Some(name.into());
         self
     }
 
@@ -206,11 +237,11 @@ impl<A: Portable, R: Portable> Task<A, R> {
     #[cold]
     fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
         let limits = runtime.limits(self.limits);
-        let Guards { retry, rescue, breaker } = self.guards.map_or_else(Guards::default, |guards| *guards);
-        let guarded = Guarded::new(runtime, limits, rescue, breaker);
-        TaskHandle::guarded(match retry {
-            Some((retry, launcher)) => guarded.start_again(retry, launcher(self.kind)),
-            None => guarded.start_once(|runtime, attempt| launch(&self.kind, runtime, attempt)),
+        let Guards { keeper, policies } = self.guards.map_or_else(Guards::default, |guards| *guards);
+        let guarded = Guarded::new(runtime, limits, policies);
+        TaskHandle::guarded(match keeper {
+            Some(keeper) => guarded.start_kept(keeper(self.kind)),
+            None => guarded.start_once(|runtime, attempt| self.kind.seal_for(runtime, attempt)),
         })
     }
 
@@ -239,21 +270,32 @@ impl<A: Portable, R: Portable> Kind<A, R> {
 
     /// Encodes the input and submits it as an attempt of this number, with this mark.
     #[inline]
-    fn submit(&self, runtime: &Runtime, (mark, attempt): (u8, u8)) -> Result<Ticket, TaskError> {
+    fn submit(&self, runtime: &Runtime, marks: (u8, u8)) -> Result<Ticket, TaskError> {
+        let (descriptor, keep) = self.seal(runtime, marks)?;
+        runtime.dispatcher().submit(&descriptor, keep)
+    }
+
+    /// Encodes the input for an attempt of this number, with this mark.
+    #[inline]
+    fn seal(
+        &self,
+        runtime: &Runtime,
+        (mark, attempt): (u8, u8),
+    ) -> Result<(Descriptor, Option<Box<Keep>>), TaskError> {
         let dispatcher = runtime.dispatcher();
         let (shim, address, input) = match self {
             Self::Thunk(thunk) => {
                 let shim = run::run_thunk::<R> as Shim;
                 let described = describe(runtime, shim, *thunk as usize, [0; 4], (0, mark))?;
                 dispatcher.screen_inline(&described)?;
-                return runtime.submit(&Descriptor { attempt, ..described }, None);
+                return Ok((Descriptor { attempt, ..described }, None));
             }
             Self::Function(input, function) => (run::run_function::<A, R> as Shim, *function as usize, input),
         };
         if let Some((payload, bytes)) = message::seal_inline(input).map_err(rejected)? {
             let described = describe(runtime, shim, address, payload, (bytes, mark))?;
             dispatcher.screen_inline(&described)?;
-            return runtime.submit(&Descriptor { attempt, ..described }, None);
+            return Ok((Descriptor { attempt, ..described }, None));
         }
         let limit = runtime.message_bytes_max();
         let sealed = message::seal_in_block(input, &dispatcher.commons.blocks, dispatcher.me, limit);
@@ -264,34 +306,30 @@ impl<A: Portable, R: Portable> Kind<A, R> {
         let input = sealed.block.as_ref().and_then(|block| block.as_slice().get(..sealed.bytes as usize));
         let fingerprint = dispatcher.screen_block(&descriptor, input.unwrap_or_default())?;
         let keep = Keep { input: sealed.hand_over_input(), output: None, fingerprint };
-        runtime.submit(&descriptor, Some(Box::new(keep)))
+        Ok((descriptor, Some(Box::new(keep))))
+    }
+
+    /// Encodes the input for an attempt that may be submitted later.
+    fn seal_for(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError> {
+        let Attempt { number, timeout, deadline, grace } = *attempt;
+        let is_mortal = timeout.is_some() || deadline.is_some();
+        if is_mortal {
+            runtime.check_limits()?;
+        }
+        let mark = if is_mortal { MARK_MORTAL } else { 0 };
+        let (descriptor, keep) = self.seal(runtime, (mark, number))?;
+        Ok(Sealed { parts: runtime.parts(), descriptor, keep, timeout, deadline, grace })
     }
 }
 
-/// What starts each attempt of a task.
-fn launch_again<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Launch {
-    Box::new(move |runtime, attempt| launch(&kind, runtime, attempt))
+impl<A: Portable + Send, R: Portable> Source for Kind<A, R> {
+    fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError> {
+        self.seal_for(runtime, attempt)
+    }
 }
 
-fn launch<A: Portable, R: Portable>(
-    kind: &Kind<A, R>,
-    runtime: &Runtime,
-    attempt: &Attempt,
-) -> Result<Ticket, TaskError> {
-    let Attempt { number, timeout, deadline, grace } = *attempt;
-    if timeout.is_none() && deadline.is_none() {
-        return kind.submit(runtime, (0, number));
-    }
-    let dispatcher = runtime.dispatcher();
-    runtime.check_limits()?;
-    let ticket = kind.submit(runtime, (MARK_MORTAL, number))?;
-    if let Some(moment) = deadline {
-        dispatcher.limit_until(&ticket, moment, grace);
-    }
-    if timeout.is_some() {
-        dispatcher.limit(&ticket, Limits { deadline: None, timeout, grace }, ticks::system_ns());
-    }
-    Ok(ticket)
+fn keep<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Box<dyn Source> {
+    Box::new(kind)
 }
 
 /// A descriptor for a function with its shim. The two must agree in their types: this is called only where both

@@ -1,14 +1,11 @@
 //! Circuit: a breaker by name, its listeners, and the calls that report to it. Lives in the memory of the host.
 
 use super::breaker::{BreakerSettings, BreakerState, Event, Machine, Verdict};
-use crate::dispatch::Ticket;
 use crate::error::TaskError;
-use crate::runtime::PartsRef;
 use gorun_shm::os::ticks;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Wake, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 type Listener = Arc<dyn Fn(&str, BreakerState, BreakerState) + Send + Sync>;
@@ -137,15 +134,11 @@ impl Circuits {
     }
 
     /// Asks the breaker of this name for a call.
-    pub(super) fn ask(&self, name: &str, parts: &PartsRef) -> Result<Arc<Call>, Duration> {
+    pub(super) fn ask(&self, name: &str) -> Result<Call, Duration> {
         let circuit = self.named(name);
         match circuit.step(Event::Ask) {
             Verdict::Refused { retry_after } => Err(retry_after),
-            Verdict::Allowed(number) => {
-                let interest = Mutex::new(Interest::default());
-                let (parts, ticket) = (parts.clone(), OnceLock::new());
-                Ok(Arc::new(Call { circuit, number, parts, ticket, interest }))
-            }
+            Verdict::Allowed(number) => Ok(Call { circuit, number }),
             Verdict::Noted => Err(Duration::ZERO),
         }
     }
@@ -158,49 +151,15 @@ impl fmt::Debug for Circuits {
 }
 
 /// A call that a breaker has let through.
-///
-/// It is the waker of its task, so that the breaker knows when the task was over, and not only when somebody looked.
 pub(super) struct Call {
     circuit: Arc<Circuit>,
     number: u64,
-    parts: PartsRef,
-    ticket: OnceLock<Ticket>,
-    interest: Mutex<Interest>,
-}
-
-#[derive(Default)]
-struct Interest {
-    /// True once the breaker was told of the outcome.
-    over: bool,
-    /// Whom else to wake.
-    waker: Option<Waker>,
 }
 
 impl Call {
-    /// The task stands here; the breaker hears when it is over.
-    pub(super) fn watch(self: &Arc<Self>, ticket: Ticket) {
-        let _ = self.ticket.set(ticket);
-        self.note_if_returned();
-    }
-
-    /// Has the waker called too when the task is over; false if it is.
-    pub(super) fn ask_to_be_woken(self: &Arc<Self>, waker: &Waker) -> bool {
-        lock(&self.interest).waker = Some(waker.clone());
-        self.note_if_returned()
-    }
-
-    /// True if the task goes on, and we are woken at its end.
-    fn note_if_returned(self: &Arc<Self>) -> bool {
-        let Some(ticket) = self.ticket.get() else { return false };
-        if lock(&self.interest).over {
-            return false;
-        }
-        // A task whose outcome was taken meanwhile is over too: its slot has ended or has another life.
-        let runs = self.parts.dispatcher().ask_to_be_woken(ticket, &Waker::from(Arc::clone(self)));
-        if !runs {
-            self.circuit.step(Event::Returned(self.number));
-        }
-        runs
+    /// The task is over; how, is not known yet.
+    pub(super) fn note_return(&self) {
+        self.circuit.step(Event::Returned(self.number));
     }
 
     /// Tells the breaker how the call ended.
@@ -216,33 +175,22 @@ impl Call {
             ) => Event::Abandoned(self.number),
             Err(_) => Event::Failed(self.number),
         };
-        self.close(event);
+        self.circuit.step(event);
     }
 
     /// Nobody will look at the outcome.
     pub(super) fn abandon(&self) {
-        self.close(Event::Abandoned(self.number));
-    }
-
-    fn close(&self, event: Event) {
-        let waker = {
-            let mut interest = lock(&self.interest);
-            interest.over = true;
-            interest.waker.take()
-        };
-        // With the lock released: a waker may run anything when it goes.
-        drop(waker);
-        self.circuit.step(event);
+        self.circuit.step(Event::Abandoned(self.number));
     }
 }
 
-impl Wake for Call {
-    fn wake(self: Arc<Self>) {
-        // Woken for nothing, it has asked again.
-        self.note_if_returned();
-        let waker = lock(&self.interest).waker.clone();
-        if let Some(waker) = waker {
-            waker.wake();
+/// A call whose task is not made yet; dropped, it is given back.
+pub(super) struct Pending(pub(super) Option<Call>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(call) = &self.0 {
+            call.abandon();
         }
     }
 }

@@ -4,28 +4,33 @@
 //! task or a pause. `wait` and `poll` sleep on what `advance` says: the attempt's slot, or an alarm of the watching
 //! thread. Whoever asked to be woken is asked for again in each new phase.
 
-use super::circuit::Call;
-use super::fallback::Rescue;
-use super::retry::{Retry, Tries};
+use super::Policies;
+use super::circuit::Pending;
+use super::passage::{Checks, Passage, Whereabouts};
+use super::retry::Tries;
+use super::runner::Runner;
 use crate::book::Outcome;
 use crate::deadlines::{Alarm, Limits};
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::resolve;
 use crate::runtime::{PartsRef, Runtime};
+use crate::sealed::Sealed;
 use crate::select::unpark_this_thread;
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
 use gorun_worker::wire::status::Status;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// Starts an attempt: encodes the input again and submits it.
-pub(crate) type Launch = Box<dyn FnMut(&Runtime, &Attempt) -> Result<Ticket, TaskError> + Send>;
+/// What a task is made of, kept for further attempts.
+pub(crate) trait Source: Send {
+    /// Encodes the input for an attempt.
+    fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError>;
+}
 
 /// One attempt: its number, from 1, and when it must be over.
 #[derive(Debug, Clone, Copy)]
@@ -42,19 +47,16 @@ pub(crate) struct Guarded<R> {
     parts: PartsRef,
     phase: Phase,
     attempt: Attempt,
-    again: Option<(Retry, Launch)>,
+    source: Option<Box<dyn Source>>,
     tries: Tries,
-    rescue: Option<Box<dyn Rescue<R>>>,
-    breaker: Option<Box<str>>,
-    /// The attempt as the breaker sees it.
-    call: Option<Arc<Call>>,
+    policies: Policies<R>,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
     result: PhantomData<fn() -> R>,
 }
 
 enum Phase {
-    Running(Ticket),
+    Running(Runner),
     Pausing {
         until_ns: u64,
         alarm: Option<Alarm>,
@@ -69,6 +71,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing {
     Running(Ticket),
+    /// For its turn or its permit, on the host's side.
+    Waiting,
     /// For a moment of the monotonic clock.
     Pausing(u64),
     Ended,
@@ -76,12 +80,7 @@ pub(crate) enum Standing {
 
 impl<R: Portable> Guarded<R> {
     /// For a task that starts now.
-    pub(crate) fn new(
-        runtime: &Runtime,
-        limits: Limits,
-        rescue: Option<Box<dyn Rescue<R>>>,
-        breaker: Option<Box<str>>,
-    ) -> Self {
+    pub(crate) fn new(runtime: &Runtime, limits: Limits, policies: Policies<R>) -> Self {
         let nanos = |allowed: Duration| u64::try_from(allowed.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline =
             limits.deadline.map(|allowed| (ticks::system_ns().saturating_add(nanos(allowed)), allowed));
@@ -89,11 +88,9 @@ impl<R: Portable> Guarded<R> {
             parts: runtime.parts(),
             phase: Phase::Taken,
             attempt: Attempt { number: 1, timeout: limits.timeout, deadline, grace: limits.grace },
-            again: None,
+            source: None,
             tries: Tries::default(),
-            rescue,
-            breaker,
-            call: None,
+            policies,
             waker: None,
             result: PhantomData,
         }
@@ -105,20 +102,22 @@ impl<R: Portable> Guarded<R> {
     /// While the queue is full.
     pub(crate) fn start_once(
         mut self,
-        launch: impl FnOnce(&Runtime, &Attempt) -> Result<Ticket, TaskError>,
+        seal: impl FnOnce(&Runtime, &Attempt) -> Result<Sealed, TaskError>,
     ) -> Self {
-        self.launch(launch);
+        self.launch(seal);
         self
     }
 
-    /// Starts the first of several attempts.
+    /// Starts the first attempt, and keeps what others need.
     ///
     /// # Blocking
     /// While the queue is full.
-    pub(crate) fn start_again(mut self, retry: Retry, mut launch: Launch) -> Self {
-        retry.note_first_attempt();
-        self.launch(&mut launch);
-        self.again = Some((retry, launch));
+    pub(crate) fn start_kept(mut self, source: Box<dyn Source>) -> Self {
+        if let Some(retry) = &self.policies.retry {
+            retry.note_first_attempt();
+        }
+        self.launch(|runtime, attempt| source.seal(runtime, attempt));
+        self.source = Some(source);
         self
     }
 
@@ -135,7 +134,9 @@ impl<R: Portable> Guarded<R> {
                         return false;
                     }
                 }
-                Standing::Pausing(until_ns) => {
+                standing @ (Standing::Pausing(_) | Standing::Waiting) => {
+                    let until_ns =
+                        if let Standing::Pausing(until_ns) = standing { until_ns } else { u64::MAX };
                     self.sleep_until(deadline_ns.map_or(until_ns, |deadline| deadline.min(until_ns)));
                     if deadline_ns.is_some_and(|deadline| ticks::system_ns() >= deadline) {
                         return matches!(self.advance(), Standing::Ended);
@@ -174,13 +175,15 @@ impl<R: Portable> Guarded<R> {
         loop {
             self.settle();
             match self.phase {
-                Phase::Running(ticket) => {
-                    let ended = self.waker.as_ref().is_some_and(|waker| match &self.call {
-                        Some(call) => !call.ask_to_be_woken(waker),
-                        None => !self.parts.dispatcher().ask_to_be_woken(&ticket, waker),
-                    });
-                    if !ended {
-                        return Standing::Running(ticket);
+                Phase::Running(ref runner) => {
+                    let dispatcher = self.parts.dispatcher();
+                    // Asked before looked at: what ends in between wakes us.
+                    let goes_on =
+                        self.waker.as_ref().is_none_or(|waker| runner.ask_to_be_woken(dispatcher, waker));
+                    match runner.whereabouts(dispatcher) {
+                        Whereabouts::Running(ticket) if goes_on => return Standing::Running(ticket),
+                        Whereabouts::Waiting if goes_on => return Standing::Waiting,
+                        _ => {}
                     }
                 }
                 Phase::Pausing { until_ns, .. } => {
@@ -204,7 +207,7 @@ impl<R: Portable> Guarded<R> {
             Phase::Failed(error) => Err(error),
             Phase::Running(_) | Phase::Pausing { .. } | Phase::Taken => Err(TaskError::Closed),
         };
-        let Some(rescue) = self.rescue.take() else { return outcome };
+        let Some(rescue) = self.policies.rescue.take() else { return outcome };
         let registry = self.parts.supervise();
         match outcome {
             Ok(value) => {
@@ -217,18 +220,18 @@ impl<R: Portable> Guarded<R> {
 
     /// Cancels the attempt if nobody has started it, or the pause before the next.
     pub(crate) fn cancel(&mut self) -> bool {
-        self.end(|parts, ticket| parts.dispatcher().cancel(ticket))
+        self.end(|parts, runner| runner.cancel(parts.dispatcher()))
     }
 
     /// Kills the attempt, or cancels the pause before the next.
     pub(crate) fn kill(&mut self) -> bool {
-        self.end(|parts, ticket| parts.dispatcher().kill(ticket))
+        self.end(|parts, runner| runner.kill(parts.dispatcher()))
     }
 
-    fn end(&mut self, end_attempt: impl Fn(&PartsRef, &Ticket) -> bool) -> bool {
+    fn end(&mut self, end_attempt: impl Fn(&PartsRef, &Runner) -> bool) -> bool {
         self.settle();
-        if let Phase::Running(ticket) = &self.phase
-            && end_attempt(&self.parts, ticket)
+        if let Phase::Running(runner) = &self.phase
+            && end_attempt(&self.parts, runner)
         {
             return true;
         }
@@ -249,30 +252,26 @@ impl<R: Portable> Guarded<R> {
     fn settle(&mut self) {
         let dispatcher = self.parts.dispatcher();
         if dispatcher.is_foreign() && matches!(self.phase, Phase::Running(_) | Phase::Pausing { .. }) {
-            self.phase = Phase::Failed(TaskError::Rejected { reason: Rejection::ForkedHost });
-            // Not told: another thread may have held the breaker's lock when this process was forked.
-            self.call = None;
+            let error = TaskError::Rejected { reason: Rejection::ForkedHost };
+            // Forgotten: another thread may have held a policy's lock when this process was forked.
+            std::mem::forget(std::mem::replace(&mut self.phase, Phase::Failed(error)));
         }
-        let Phase::Running(ticket) = self.phase else { return };
-        if !dispatcher.is_done(&ticket) {
+        let Phase::Running(runner) = &self.phase else { return };
+        if !matches!(runner.whereabouts(dispatcher), Whereabouts::Ended) {
             return;
         }
-        // A predicate of the user's may panic below; the ticket is used up by then.
-        self.phase = Phase::Taken;
-        let broken = TaskError::Decode { place: Place::Slot };
-        self.phase = match self.parts.dispatcher().take(&ticket) {
-            Some(outcome) if has_value(&outcome) => {
-                self.end_call(Ok(()));
+        // A predicate of the user's may panic below; the runner is used up by then.
+        let Phase::Running(runner) = std::mem::replace(&mut self.phase, Phase::Taken) else { return };
+        self.phase = match runner.take(self.parts.dispatcher()) {
+            Ok(outcome) if has_value(&outcome) => {
+                runner.report(Ok(()));
                 Phase::Finished(outcome)
             }
-            Some(outcome) => {
-                let error = resolve::<R>(outcome, &self.parts).err().unwrap_or(broken);
-                self.end_call(Err(&error));
+            other => {
+                let error = other.and_then(|outcome| resolve::<R>(outcome, &self.parts)).err();
+                let error = error.unwrap_or(TaskError::Decode { place: Place::Slot });
+                runner.report(Err(&error));
                 self.after(error)
-            }
-            None => {
-                self.end_call(Err(&broken));
-                Phase::Failed(broken)
             }
         };
     }
@@ -281,7 +280,9 @@ impl<R: Portable> Guarded<R> {
     fn after(&mut self, error: TaskError) -> Phase {
         let now = ticks::system_ns();
         let end_ns = self.attempt.deadline.map_or(u64::MAX, |(at_ns, _)| at_ns);
-        let Some((retry, _)) = &self.again else { return Phase::Failed(error) };
+        let (Some(retry), Some(_)) = (&self.policies.retry, &self.source) else {
+            return Phase::Failed(error);
+        };
         if now >= end_ns {
             return Phase::Failed(error);
         }
@@ -305,43 +306,52 @@ impl<R: Portable> Guarded<R> {
             self.phase = Phase::Failed(TaskError::TimedOut { after });
             return;
         }
-        if let Some((retry, mut launch)) = self.again.take() {
-            self.launch(&mut launch);
-            self.again = Some((retry, launch));
+        if let Some(source) = self.source.take() {
+            self.launch(|runtime, attempt| source.seal(runtime, attempt));
+            self.source = Some(source);
         }
     }
 
-    fn launch(&mut self, launch: impl FnOnce(&Runtime, &Attempt) -> Result<Ticket, TaskError>) {
-        let started = self.ask_breaker().and_then(|()| launch(&self.parts.as_runtime(), &self.attempt));
-        self.phase = match started {
-            Ok(ticket) => {
-                if let Some(call) = &self.call {
-                    call.watch(ticket);
-                }
-                Phase::Running(ticket)
-            }
-            Err(error) => {
-                self.end_call(Err(&error));
-                Phase::Failed(error)
-            }
-        };
+    fn launch(&mut self, seal: impl FnOnce(&Runtime, &Attempt) -> Result<Sealed, TaskError>) {
+        self.phase = self.begin(seal).map_or_else(Phase::Failed, Phase::Running);
     }
 
-    fn ask_breaker(&mut self) -> Result<(), TaskError> {
-        let Some(name) = &self.breaker else { return Ok(()) };
+    /// Starts an attempt, or has it wait for what its policies ask for.
+    fn begin(
+        &self,
+        seal: impl FnOnce(&Runtime, &Attempt) -> Result<Sealed, TaskError>,
+    ) -> Result<Runner, TaskError> {
+        let runtime = self.parts.as_runtime();
+        if !self.policies.watch() {
+            return Ok(Runner::Bare(seal(&runtime, &self.attempt)?.submit()?));
+        }
+        if self.parts.dispatcher().is_foreign() {
+            return Err(TaskError::Rejected { reason: Rejection::ForkedHost });
+        }
         if self.parts.dispatcher().is_nested() {
-            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what: "a breaker".into() } });
+            return Err(TaskError::Rejected {
+                reason: Rejection::HostOnly { what: self.policies.what().into() },
+            });
         }
-        let call = self.parts.supervise().call(name, &self.parts);
-        self.call = Some(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
-        Ok(())
-    }
-
-    /// Tells the breaker how the attempt ended.
-    fn end_call(&mut self, outcome: Result<(), &TaskError>) {
-        if let Some(call) = self.call.take() {
-            call.end(outcome);
-        }
+        let registry = self.parts.supervise();
+        let (bulkhead, pace) = (self.policies.bulkhead.as_deref(), self.policies.rate_limit.as_deref());
+        let bulkhead = bulkhead.map(|name| known("bulkhead", name, registry.bulkhead(name))).transpose()?;
+        let pace = pace.map(|name| known("rate limit", name, registry.pace(name))).transpose()?;
+        let bulkhead = bulkhead.map(|bulkhead| {
+            let number = bulkhead.number();
+            (bulkhead, number)
+        });
+        let call = self.policies.breaker.as_deref().map(|name| registry.call(name)).transpose();
+        let mut call = Pending(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
+        // A failure here is none of the function; a panic in the user's encoding gives the call back too.
+        let sealed = seal(&runtime, &self.attempt)?;
+        let end_ns = self.attempt.deadline.map_or(u64::MAX, |(at_ns, _)| at_ns);
+        let turn_ns = pace.map(|pace| pace.take_turn(end_ns)).transpose().map_err(|retry_after| {
+            registry.count_rate_limited();
+            TaskError::Rejected { reason: Rejection::RateLimited { retry_after } }
+        })?;
+        let checks = Checks { call: call.0.take(), bulkhead, turn_ns };
+        Ok(Runner::Watched(Passage::begin(&self.parts, checks, sealed)))
     }
 
     /// Has whoever waits woken at the end of the pause; false if the runtime was shut down.
@@ -357,7 +367,7 @@ impl<R: Portable> Guarded<R> {
         true
     }
 
-    /// Sleeps until that moment, or until the runtime is shut down.
+    /// Sleeps until that moment, until what it waits for is there, or until the runtime is shut down.
     fn sleep_until(&mut self, until_ns: u64) {
         let nested = self.parts.dispatcher().is_nested();
         let duty = if nested { context::duty() } else { None };
@@ -367,12 +377,13 @@ impl<R: Portable> Guarded<R> {
             self.waker = Some(unpark_this_thread());
         }
         loop {
-            let paused = match self.phase {
+            let waits = match self.phase {
                 Phase::Pausing { until_ns: end_ns, .. } => self.set_alarm(end_ns),
+                Phase::Running(_) => matches!(self.advance(), Standing::Waiting),
                 _ => false,
             };
             let left_ns = until_ns.saturating_sub(ticks::system_ns());
-            if !paused || left_ns == 0 {
+            if !waits || left_ns == 0 {
                 break;
             }
             if !duty.as_ref().is_some_and(|duty| duty.run_one()) {
@@ -388,7 +399,8 @@ impl<R> Guarded<R> {
     /// Where it stood when it was last looked at.
     pub(crate) fn standing(&self) -> Standing {
         match self.phase {
-            Phase::Running(ticket) => Standing::Running(ticket),
+            Phase::Running(Runner::Bare(ticket)) => Standing::Running(ticket),
+            Phase::Running(Runner::Watched(_)) => Standing::Waiting,
             Phase::Pausing { until_ns, .. } => Standing::Pausing(until_ns),
             Phase::Finished(_) | Phase::Failed(_) | Phase::Taken => Standing::Ended,
         }
@@ -410,15 +422,20 @@ impl<R> Guarded<R> {
 impl<R> Drop for Guarded<R> {
     fn drop(&mut self) {
         self.drop_alarm();
-        if let Some(call) = self.call.take()
-            && !self.parts.dispatcher().is_foreign()
-        {
-            call.abandon();
-        }
-        if let Phase::Running(ticket) = &self.phase {
-            self.parts.dispatcher().detach(ticket);
+        let phase = std::mem::replace(&mut self.phase, Phase::Taken);
+        if self.parts.dispatcher().is_foreign() {
+            // What it holds may be locked for ever here, and its memory is the parent's.
+            std::mem::forget(phase);
+        } else if let Phase::Running(runner) = phase {
+            runner.abandon(self.parts.dispatcher());
         }
     }
+}
+
+/// A policy that was set up.
+fn known<T>(what: &'static str, name: &str, policy: Option<T>) -> Result<T, TaskError> {
+    let unknown = || Rejection::UnknownPolicy { what: what.into(), name: name.into() };
+    policy.ok_or_else(|| TaskError::Rejected { reason: unknown() })
 }
 
 /// True for an outcome that carries a value.

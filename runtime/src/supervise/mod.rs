@@ -3,39 +3,75 @@
 mod backoff;
 mod breaker;
 mod budget;
+mod bulkhead;
 mod cache;
 mod circuit;
 mod fallback;
 mod guarded;
+mod line;
+mod pace;
+mod passage;
 mod registry;
 mod retry;
+mod runner;
 
 pub use backoff::Backoff;
 pub use breaker::{BreakerSettings, BreakerState};
 pub use budget::RetryBudget;
+pub use bulkhead::{BulkheadHandle, BulkheadSettings};
 pub use circuit::BreakerHandle;
 pub use fallback::Fallback;
 pub(crate) use fallback::Rescue;
-pub(crate) use guarded::{Attempt, Guarded, Launch, Standing};
+pub(crate) use guarded::{Attempt, Guarded, Source, Standing};
+pub use pace::{RateLimit, RateLimitHandle};
 pub(crate) use registry::Registry;
 pub use retry::Retry;
 
 use crate::task::Kind;
 
-/// Turns a task into what starts each of its attempts.
-pub(crate) type Launcher<A, R> = fn(Kind<A, R>) -> Launch;
+/// Keeps what a task is made of for further attempts.
+pub(crate) type Keeper<A, R> = fn(Kind<A, R>) -> Box<dyn Source>;
 
 /// What a task asks to be guarded by.
 pub(crate) struct Guards<A, R> {
-    /// With what starts each attempt, which only a task with an input that may change threads has.
-    pub(crate) retry: Option<(Retry, Launcher<A, R>)>,
+    /// Only for a task with an input that may change threads.
+    pub(crate) keeper: Option<Keeper<A, R>>,
+    pub(crate) policies: Policies<R>,
+}
+
+/// What is done about a task. Policies of a runtime go by their name.
+pub(crate) struct Policies<R> {
+    pub(crate) retry: Option<Retry>,
     pub(crate) rescue: Option<Box<dyn Rescue<R>>>,
-    /// Name of the breaker.
     pub(crate) breaker: Option<Box<str>>,
+    pub(crate) bulkhead: Option<Box<str>>,
+    pub(crate) rate_limit: Option<Box<str>>,
+}
+
+impl<R> Policies<R> {
+    /// True if each attempt is watched by the host, from before it is started until after it has ended.
+    fn watch(&self) -> bool {
+        self.breaker.is_some() || self.bulkhead.is_some() || self.rate_limit.is_some()
+    }
+
+    /// One of those that only the host has.
+    fn what(&self) -> &'static str {
+        match (&self.breaker, &self.bulkhead) {
+            (Some(_), _) => "a breaker",
+            (None, Some(_)) => "a bulkhead",
+            (None, None) => "a rate limit",
+        }
+    }
 }
 
 impl<A, R> Default for Guards<A, R> {
     fn default() -> Self {
-        Self { retry: None, rescue: None, breaker: None }
+        Self { keeper: None, policies: Policies::default() }
+    }
+}
+
+impl<R> Default for Policies<R> {
+    fn default() -> Self {
+        Self { retry: None, rescue: None, breaker: None, bulkhead: None, rate_limit: None }
     }
 }

@@ -1,12 +1,13 @@
 //! Registry: what the policies of one runtime share, in the memory of its process.
 
+use super::bulkhead::{Bulkhead, BulkheadHandle, BulkheadSettings};
 use super::cache::Cache;
 use super::circuit::{BreakerHandle, Call, Circuits};
-use crate::runtime::PartsRef;
+use super::pace::{Pace, RateLimit, RateLimitHandle};
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::{AtomicU64, Ordering};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ pub(crate) struct Registry {
     cache: Cache,
     circuits: Circuits,
     refused_by_breaker: AtomicU64,
+    /// They stay as long as the runtime: names are few.
+    bulkheads: Mutex<HashMap<Box<str>, Arc<Bulkhead>>>,
+    refused_by_bulkhead: AtomicU64,
+    /// As with bulkheads.
+    paces: Mutex<HashMap<Box<str>, Arc<Pace>>>,
+    refused_by_rate_limit: AtomicU64,
     /// Random numbers given so far.
     randoms: AtomicU64,
 }
@@ -31,6 +38,8 @@ impl Registry {
             retries: self.retries.load(Ordering::Relaxed),
             fallbacks: self.fallbacks.load(Ordering::Relaxed),
             refused_by_breaker: self.refused_by_breaker.load(Ordering::Relaxed),
+            refused_by_bulkhead: self.refused_by_bulkhead.load(Ordering::Relaxed),
+            refused_by_rate_limit: self.refused_by_rate_limit.load(Ordering::Relaxed),
         }
     }
 
@@ -50,12 +59,60 @@ impl Registry {
     }
 
     /// A call through the breaker of this name, or when to ask again.
-    pub(super) fn call(&self, name: &str, parts: &PartsRef) -> Result<Arc<Call>, Duration> {
-        let call = self.circuits.ask(name, parts);
+    pub(super) fn call(&self, name: &str) -> Result<Call, Duration> {
+        let call = self.circuits.ask(name);
         if call.is_err() {
             self.refused_by_breaker.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
         }
         call
+    }
+
+    /// Makes or changes the bulkhead of this name.
+    pub(crate) fn set_bulkhead(&self, name: &str, settings: BulkheadSettings) -> BulkheadHandle {
+        let mut bulkheads = self.bulkheads.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = bulkheads.get(name).map(Arc::clone);
+        let bulkhead = known.unwrap_or_else(|| {
+            let fresh = Arc::new(Bulkhead::new(name, settings));
+            bulkheads.insert(name.into(), Arc::clone(&fresh));
+            fresh
+        });
+        drop(bulkheads);
+        bulkhead.configure(settings);
+        BulkheadHandle { bulkhead }
+    }
+
+    pub(super) fn bulkhead(&self, name: &str) -> Option<Arc<Bulkhead>> {
+        let bulkheads = self.bulkheads.lock().unwrap_or_else(PoisonError::into_inner);
+        bulkheads.get(name).map(Arc::clone)
+    }
+
+    /// Makes or changes the rate limit of this name.
+    pub(crate) fn set_rate_limit(&self, name: &str, limit: RateLimit) -> RateLimitHandle {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = match paces.get(name).map(Arc::clone) {
+            Some(known) => known,
+            None => {
+                let fresh = Arc::new(Pace::new(name, limit));
+                paces.insert(name.into(), Arc::clone(&fresh));
+                return RateLimitHandle { pace: fresh };
+            }
+        };
+        drop(paces);
+        let handle = RateLimitHandle { pace };
+        handle.configure(limit);
+        handle
+    }
+
+    pub(super) fn pace(&self, name: &str) -> Option<Arc<Pace>> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    pub(super) fn count_rate_limited(&self) {
+        self.refused_by_rate_limit.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    }
+
+    pub(super) fn count_bulkhead_full(&self) {
+        self.refused_by_bulkhead.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
     }
 
     pub(super) fn cache(&self) -> &Cache {
