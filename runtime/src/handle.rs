@@ -22,8 +22,9 @@ use std::time::Duration;
 ///
 /// It is also a future, for any executor.
 ///
-/// A task with a [`Retry`](crate::Retry) is tried again by whoever waits for it or asks about it: by `join`,
-/// `join_timeout`, `.await` and `is_finished`. Nobody else does, and dropping the handle ends the retrying.
+/// A task with a [`Retry`](crate::Retry) or a [`Hedge`](crate::Hedge) gets its further attempts from whoever waits for
+/// it or asks about it: from `join`, `join_timeout`, `.await` and `is_finished`. Nobody else starts them, and dropping
+/// the handle ends that. What a bulkhead or a rate limit holds back is started by the runtime itself.
 #[must_use = "join the handle for the result, or drop it explicitly to run the task for its effects"]
 pub struct TaskHandle<R> {
     state: State<R>,
@@ -223,7 +224,7 @@ pub(crate) fn sleep_until_any<R>(handles: &[TaskHandle<R>]) {
             State::Guarded(guarded) => {
                 let guarded = lock(guarded);
                 match guarded.standing() {
-                    Standing::Running(ticket) => {
+                    Standing::Running(ticket, _) => {
                         parts = Some(guarded.parts().clone());
                         tickets.push(ticket);
                     }

@@ -48,7 +48,7 @@ pub use quarantine::{Fingerprint, Quarantine, QuarantinedTask, ReplayError};
 pub use runtime::Runtime;
 pub use stats::{PolicyStats, SeatStats, Stats};
 pub use supervise::{
-    Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback,
+    Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback, Hedge,
     RateLimit, RateLimitHandle, Retry, RetryBudget,
 };
 pub use task::{IntoTask, Task};

@@ -54,6 +54,10 @@ pub struct PolicyStats {
     pub refused_by_bulkhead: u64,
     /// Attempts whose turn was too far away for their rate limit or their deadline.
     pub refused_by_rate_limit: u64,
+    /// Second attempts that hedges started.
+    pub hedges: u64,
+    /// Of those, how many gave the task its value.
+    pub hedges_won: u64,
 }
 
 /// A seat's counters. They survive its workers.

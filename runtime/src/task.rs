@@ -9,7 +9,7 @@ use crate::handle::TaskHandle;
 use crate::mode::Mode;
 use crate::runtime::Runtime;
 use crate::sealed::Sealed;
-use crate::supervise::{Attempt, Fallback, Guarded, Guards, Retry, Source};
+use crate::supervise::{Attempt, Fallback, Guarded, Guards, Hedge, Retry, Source};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
@@ -121,6 +121,32 @@ impl<A: Portable, R: Portable> Task<A, R> {
     {
         let guards = self.guards.get_or_insert_default();
         guards.policies.retry = Some(retry);
+        guards.keeper = Some(keep);
+        self
+    }
+
+    /// Starts a second attempt if the first takes long, and takes the value of whichever has one first: see [`Hedge`],
+    /// which says what becomes of the other. Its handle keeps the input.
+    ///
+    /// # Blocking
+    /// Whoever waits for the handle starts the second attempt: see [`TaskHandle`].
+    ///
+    /// Hedges are the host's: inside a task this ends as [`Rejection::HostOnly`].
+    ///
+    /// ```
+    /// use gorun_runtime::{Hedge, Task};
+    /// use std::time::Duration;
+    ///
+    /// let hedge = Hedge::p95().at_first(Duration::from_millis(100));
+    /// assert_eq!(Task::with(4, |n: u32| n * 2).hedge(hedge).go().join()?, 8);
+    /// # Ok::<(), gorun_runtime::TaskError>(())
+    /// ```
+    pub fn hedge(mut self, hedge: Hedge) -> Self
+    where
+        A: Send,
+    {
+        let guards = self.guards.get_or_insert_default();
+        guards.policies.hedge = Some(hedge);
         guards.keeper = Some(keep);
         self
     }
@@ -325,6 +351,10 @@ impl<A: Portable, R: Portable> Kind<A, R> {
 impl<A: Portable + Send, R: Portable> Source for Kind<A, R> {
     fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError> {
         self.seal_for(runtime, attempt)
+    }
+
+    fn address(&self) -> usize {
+        Self::address(self)
     }
 }
 

@@ -6,22 +6,25 @@
 
 use super::Policies;
 use super::circuit::Pending;
-use super::passage::{Checks, Passage, Whereabouts};
+use super::flight::Flight;
+use super::hedge::{Hedge, Times};
+use super::passage::{Checks, Passage};
 use super::retry::Tries;
 use super::runner::Runner;
 use crate::book::Outcome;
 use crate::deadlines::{Alarm, Limits};
-use crate::dispatch::Ticket;
+use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::resolve;
 use crate::runtime::{PartsRef, Runtime};
-use crate::sealed::Sealed;
+use crate::sealed::{Sealed, Unsent};
 use crate::select::unpark_this_thread;
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
 use gorun_worker::wire::status::Status;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -30,6 +33,9 @@ use std::time::Duration;
 pub(crate) trait Source: Send {
     /// Encodes the input for an attempt.
     fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError>;
+
+    /// Of the function.
+    fn address(&self) -> usize;
 }
 
 /// One attempt: its number, from 1, and when it must be over.
@@ -52,11 +58,13 @@ pub(crate) struct Guarded<R> {
     policies: Policies<R>,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
+    /// Of the function, for a hedge that asks what it usually takes.
+    times: Option<Arc<Times>>,
     result: PhantomData<fn() -> R>,
 }
 
 enum Phase {
-    Running(Runner),
+    Running(Flight),
     Pausing {
         until_ns: u64,
         alarm: Option<Alarm>,
@@ -70,8 +78,9 @@ enum Phase {
 /// What a guarded task waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing {
-    Running(Ticket),
-    /// For its turn or its permit, on the host's side.
+    /// For a task, and at most until a moment of the monotonic clock.
+    Running(Ticket, Option<u64>),
+    /// For its turn or its permit, on the host's side, or for one of two attempts.
     Waiting,
     /// For a moment of the monotonic clock.
     Pausing(u64),
@@ -92,6 +101,7 @@ impl<R: Portable> Guarded<R> {
             tries: Tries::default(),
             policies,
             waker: None,
+            times: None,
             result: PhantomData,
         }
     }
@@ -116,6 +126,9 @@ impl<R: Portable> Guarded<R> {
         if let Some(retry) = &self.policies.retry {
             retry.note_first_attempt();
         }
+        if self.policies.hedge.as_ref().is_some_and(Hedge::remembers) {
+            self.times = Some(self.parts.supervise().times(source.address()));
+        }
         self.launch(|runtime, attempt| source.seal(runtime, attempt));
         self.source = Some(source);
         self
@@ -129,8 +142,11 @@ impl<R: Portable> Guarded<R> {
         loop {
             match self.advance() {
                 Standing::Ended => return true,
-                Standing::Running(ticket) => {
-                    if !self.parts.dispatcher().wait(&ticket, deadline_ns) {
+                Standing::Running(ticket, until_ns) => {
+                    let end_ns = deadline_ns.into_iter().chain(until_ns).min();
+                    if !self.parts.dispatcher().wait(&ticket, end_ns)
+                        && deadline_ns.is_some_and(|deadline| ticks::system_ns() >= deadline)
+                    {
                         return false;
                     }
                 }
@@ -175,15 +191,12 @@ impl<R: Portable> Guarded<R> {
         loop {
             self.settle();
             match self.phase {
-                Phase::Running(ref runner) => {
+                Phase::Running(ref mut flight) => {
                     let dispatcher = self.parts.dispatcher();
-                    // Asked before looked at: what ends in between wakes us.
-                    let goes_on =
-                        self.waker.as_ref().is_none_or(|waker| runner.ask_to_be_woken(dispatcher, waker));
-                    match runner.whereabouts(dispatcher) {
-                        Whereabouts::Running(ticket) if goes_on => return Standing::Running(ticket),
-                        Whereabouts::Waiting if goes_on => return Standing::Waiting,
-                        _ => {}
+                    if flight.take_due(dispatcher) {
+                        self.launch_second();
+                    } else if let Some(standing) = flight.standing(dispatcher, self.waker.as_ref()) {
+                        return standing;
                     }
                 }
                 Phase::Pausing { until_ns, .. } => {
@@ -220,18 +233,19 @@ impl<R: Portable> Guarded<R> {
 
     /// Cancels the attempt if nobody has started it, or the pause before the next.
     pub(crate) fn cancel(&mut self) -> bool {
-        self.end(|parts, runner| runner.cancel(parts.dispatcher()))
+        self.end(Runner::cancel)
     }
 
     /// Kills the attempt, or cancels the pause before the next.
     pub(crate) fn kill(&mut self) -> bool {
-        self.end(|parts, runner| runner.kill(parts.dispatcher()))
+        self.end(Runner::kill)
     }
 
-    fn end(&mut self, end_attempt: impl Fn(&PartsRef, &Runner) -> bool) -> bool {
+    fn end(&mut self, end_attempt: impl Fn(&Runner, &Dispatcher) -> bool) -> bool {
         self.settle();
-        if let Phase::Running(runner) = &self.phase
-            && end_attempt(&self.parts, runner)
+        let dispatcher = self.parts.dispatcher();
+        if let Phase::Running(flight) = &mut self.phase
+            && flight.end(dispatcher, |runner| end_attempt(runner, dispatcher))
         {
             return true;
         }
@@ -256,22 +270,39 @@ impl<R: Portable> Guarded<R> {
             // Forgotten: another thread may have held a policy's lock when this process was forked.
             std::mem::forget(std::mem::replace(&mut self.phase, Phase::Failed(error)));
         }
-        let Phase::Running(runner) = &self.phase else { return };
-        if !matches!(runner.whereabouts(dispatcher), Whereabouts::Ended) {
-            return;
+        while let Phase::Running(flight) = &mut self.phase {
+            let Some((runner, is_second)) = flight.pull_ended(self.parts.dispatcher()) else { return };
+            self.settle_one(&runner, is_second);
         }
+    }
+
+    /// Takes the outcome of an ended attempt of this flight.
+    fn settle_one(&mut self, runner: &Runner, is_second: bool) {
         // A predicate of the user's may panic below; the runner is used up by then.
-        let Phase::Running(runner) = std::mem::replace(&mut self.phase, Phase::Taken) else { return };
-        self.phase = match runner.take(self.parts.dispatcher()) {
+        let Phase::Running(flight) = std::mem::replace(&mut self.phase, Phase::Taken) else { return };
+        let dispatcher = self.parts.dispatcher();
+        self.phase = match runner.take(dispatcher) {
             Ok(outcome) if has_value(&outcome) => {
                 runner.report(Ok(()));
+                if let (Some(times), Some(took_ns)) = (&self.times, runner.took_ns()) {
+                    times.note(took_ns);
+                }
+                if is_second {
+                    self.parts.supervise().count_hedge_won();
+                }
+                flight.lose(dispatcher, self.times.as_deref());
                 Phase::Finished(outcome)
             }
             other => {
                 let error = other.and_then(|outcome| resolve::<R>(outcome, &self.parts)).err();
                 let error = error.unwrap_or(TaskError::Decode { place: Place::Slot });
                 runner.report(Err(&error));
-                self.after(error)
+                if flight.is_over() {
+                    flight.abandon(dispatcher);
+                    self.after(error)
+                } else {
+                    Phase::Running(flight)
+                }
             }
         };
     }
@@ -313,25 +344,58 @@ impl<R: Portable> Guarded<R> {
     }
 
     fn launch(&mut self, seal: impl FnOnce(&Runtime, &Attempt) -> Result<Sealed, TaskError>) {
-        self.phase = self.begin(seal).map_or_else(Phase::Failed, Phase::Running);
+        let delay = self.policies.hedge.and_then(|hedge| hedge.delay(self.times.as_deref()));
+        let end_ns = self.attempt.deadline.map_or(u64::MAX, |(at_ns, _)| at_ns);
+        let now = ticks::system_ns();
+        let due_ns =
+            delay.map(|delay| now.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)));
+        self.phase = match self.begin(false, seal) {
+            Ok(runner) => Phase::Running(Flight::new(runner, due_ns.filter(|due_ns| *due_ns < end_ns))),
+            Err(error) => Phase::Failed(error),
+        };
+    }
+
+    /// Starts a second attempt beside the first; if it is refused, the first goes on alone.
+    fn launch_second(&mut self) {
+        let Some(source) = self.source.take() else { return };
+        let number = self.attempt.number;
+        self.attempt.number = number.saturating_add(1);
+        match (self.begin(true, |runtime, attempt| source.seal(runtime, attempt)), &mut self.phase) {
+            (Ok(second), Phase::Running(flight)) => {
+                flight.join(second);
+                self.parts.supervise().count_hedge();
+            }
+            _ => self.attempt.number = number,
+        }
+        self.source = Some(source);
     }
 
     /// Starts an attempt, or has it wait for what its policies ask for.
     fn begin(
         &self,
+        is_second: bool,
         seal: impl FnOnce(&Runtime, &Attempt) -> Result<Sealed, TaskError>,
     ) -> Result<Runner, TaskError> {
         let runtime = self.parts.as_runtime();
+        if self.parts.dispatcher().is_nested()
+            && let Some(what) = self.policies.of_host()
+        {
+            return Err(TaskError::Rejected { reason: Rejection::HostOnly { what: what.into() } });
+        }
         if !self.policies.watch() {
-            return Ok(Runner::Bare(seal(&runtime, &self.attempt)?.submit()?));
+            let sealed = seal(&runtime, &self.attempt)?;
+            if !is_second {
+                return sealed.submit().map(Runner::Bare);
+            }
+            return match Box::new(sealed).try_submit() {
+                Ok(ticket) => Ok(Runner::Bare(ticket)),
+                // More of the same would help nobody.
+                Err(Unsent::Full(_)) => Err(TaskError::Cancelled),
+                Err(Unsent::Refused(error)) => Err(error),
+            };
         }
         if self.parts.dispatcher().is_foreign() {
             return Err(TaskError::Rejected { reason: Rejection::ForkedHost });
-        }
-        if self.parts.dispatcher().is_nested() {
-            return Err(TaskError::Rejected {
-                reason: Rejection::HostOnly { what: self.policies.what().into() },
-            });
         }
         let registry = self.parts.supervise();
         let (bulkhead, pace) = (self.policies.bulkhead.as_deref(), self.policies.rate_limit.as_deref());
@@ -350,7 +414,7 @@ impl<R: Portable> Guarded<R> {
             registry.count_rate_limited();
             TaskError::Rejected { reason: Rejection::RateLimited { retry_after } }
         })?;
-        let checks = Checks { call: call.0.take(), bulkhead, turn_ns };
+        let checks = Checks { call: call.0.take(), bulkhead, turn_ns, is_second };
         Ok(Runner::Watched(Passage::begin(&self.parts, checks, sealed)))
     }
 
@@ -399,8 +463,7 @@ impl<R> Guarded<R> {
     /// Where it stood when it was last looked at.
     pub(crate) fn standing(&self) -> Standing {
         match self.phase {
-            Phase::Running(Runner::Bare(ticket)) => Standing::Running(ticket),
-            Phase::Running(Runner::Watched(_)) => Standing::Waiting,
+            Phase::Running(ref flight) => flight.nested_standing(),
             Phase::Pausing { until_ns, .. } => Standing::Pausing(until_ns),
             Phase::Finished(_) | Phase::Failed(_) | Phase::Taken => Standing::Ended,
         }
@@ -426,8 +489,8 @@ impl<R> Drop for Guarded<R> {
         if self.parts.dispatcher().is_foreign() {
             // What it holds may be locked for ever here, and its memory is the parent's.
             std::mem::forget(phase);
-        } else if let Phase::Running(runner) = phase {
-            runner.abandon(self.parts.dispatcher());
+        } else if let Phase::Running(flight) = phase {
+            flight.abandon(self.parts.dispatcher());
         }
     }
 }

@@ -7,10 +7,13 @@ mod bulkhead;
 mod cache;
 mod circuit;
 mod fallback;
+mod flight;
 mod guarded;
+mod hedge;
 mod line;
 mod pace;
 mod passage;
+mod recent;
 mod registry;
 mod retry;
 mod runner;
@@ -23,6 +26,7 @@ pub use circuit::BreakerHandle;
 pub use fallback::Fallback;
 pub(crate) use fallback::Rescue;
 pub(crate) use guarded::{Attempt, Guarded, Source, Standing};
+pub use hedge::Hedge;
 pub use pace::{RateLimit, RateLimitHandle};
 pub(crate) use registry::Registry;
 pub use retry::Retry;
@@ -42,6 +46,7 @@ pub(crate) struct Guards<A, R> {
 /// What is done about a task. Policies of a runtime go by their name.
 pub(crate) struct Policies<R> {
     pub(crate) retry: Option<Retry>,
+    pub(crate) hedge: Option<Hedge>,
     pub(crate) rescue: Option<Box<dyn Rescue<R>>>,
     pub(crate) breaker: Option<Box<str>>,
     pub(crate) bulkhead: Option<Box<str>>,
@@ -51,16 +56,21 @@ pub(crate) struct Policies<R> {
 impl<R> Policies<R> {
     /// True if each attempt is watched by the host, from before it is started until after it has ended.
     fn watch(&self) -> bool {
-        self.breaker.is_some() || self.bulkhead.is_some() || self.rate_limit.is_some()
+        self.breaker.is_some()
+            || self.bulkhead.is_some()
+            || self.rate_limit.is_some()
+            || self.hedge.as_ref().is_some_and(Hedge::remembers)
     }
 
     /// One of those that only the host has.
-    fn what(&self) -> &'static str {
-        match (&self.breaker, &self.bulkhead) {
-            (Some(_), _) => "a breaker",
-            (None, Some(_)) => "a bulkhead",
-            (None, None) => "a rate limit",
-        }
+    fn of_host(&self) -> Option<&'static str> {
+        let asked = [
+            (self.breaker.is_some(), "a breaker"),
+            (self.bulkhead.is_some(), "a bulkhead"),
+            (self.rate_limit.is_some(), "a rate limit"),
+            (self.hedge.is_some(), "a hedge"),
+        ];
+        asked.into_iter().find_map(|(is_asked, what)| is_asked.then_some(what))
     }
 }
 
@@ -72,6 +82,6 @@ impl<A, R> Default for Guards<A, R> {
 
 impl<R> Default for Policies<R> {
     fn default() -> Self {
-        Self { retry: None, rescue: None, breaker: None, bulkhead: None, rate_limit: None }
+        Self { retry: None, hedge: None, rescue: None, breaker: None, bulkhead: None, rate_limit: None }
     }
 }

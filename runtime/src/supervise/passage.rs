@@ -37,6 +37,7 @@ const ROOM_LOOK_NS: u64 = 1_000_000;
 pub(super) struct Passage {
     parts: PartsRef,
     checks: Checks,
+    started_ns: u64,
     inside: Mutex<Inside>,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Checks {
     pub(super) bulkhead: Option<(Arc<Bulkhead>, u64)>,
     /// When its turn is.
     pub(super) turn_ns: Option<u64>,
+    /// It waits for room in the lanes as for a turn, and not in `begin`.
+    pub(super) is_second: bool,
 }
 
 struct Inside {
@@ -56,8 +59,8 @@ struct Inside {
     waker: Option<Waker>,
     alarm: Option<Alarm>,
     has_permit: bool,
-    /// Its end was noted.
-    has_returned: bool,
+    /// When its end was noted.
+    returned_ns: Option<u64>,
     /// It was killed while it was started.
     is_killed: bool,
     /// The handle is gone.
@@ -93,10 +96,11 @@ impl Passage {
     /// Starts an attempt, or has it wait.
     ///
     /// # Blocking
-    /// While every lane is full, if it needs neither turn nor permit.
+    /// While every lane is full, if it needs neither turn nor permit and is no second attempt.
     pub(super) fn begin(parts: &PartsRef, checks: Checks, sealed: Sealed) -> Arc<Self> {
+        let started_ns = ticks::system_ns();
         let stage = match (checks.turn_ns, &checks.bulkhead) {
-            (None, None) => sealed.submit().map_or_else(Stage::Refused, Stage::Running),
+            (None, None) if !checks.is_second => sealed.submit().map_or_else(Stage::Refused, Stage::Running),
             (turn_ns, _) => Stage::Turn(turn_ns.unwrap_or(0), Box::new(sealed)),
         };
         let inside = Inside {
@@ -104,11 +108,11 @@ impl Passage {
             waker: None,
             alarm: None,
             has_permit: false,
-            has_returned: false,
+            returned_ns: None,
             is_killed: false,
             is_unwanted: false,
         };
-        let passage = Arc::new(Self { parts: parts.clone(), checks, inside: Mutex::new(inside) });
+        let passage = Arc::new(Self { parts: parts.clone(), checks, started_ns, inside: Mutex::new(inside) });
         passage.look();
         passage
     }
@@ -167,7 +171,7 @@ impl Passage {
             },
             other => {
                 let step = match &other {
-                    Stage::Running(ticket) if !inside.has_returned => Step::Watch(*ticket),
+                    Stage::Running(ticket) if inside.returned_ns.is_none() => Step::Watch(*ticket),
                     _ => Step::Rest,
                 };
                 inside.stage = other;
@@ -297,9 +301,10 @@ impl Passage {
     fn note_return(&self, ticket: &Ticket) {
         let (is_unwanted, (waker, alarm, had_permit)) = {
             let mut inside = self.lock();
-            if std::mem::replace(&mut inside.has_returned, true) {
+            if inside.returned_ns.is_some() {
                 return;
             }
+            inside.returned_ns = Some(ticks::system_ns());
             if inside.is_unwanted {
                 inside.stage = Stage::Over;
             }
@@ -342,7 +347,7 @@ impl Passage {
                 Stage::Turn(..) | Stage::Line(_) | Stage::Blocked(_) | Stage::Starting => {
                     return Whereabouts::Waiting;
                 }
-                Stage::Running(ticket) => (*ticket, inside.has_returned),
+                Stage::Running(ticket) => (*ticket, inside.returned_ns.is_some()),
                 Stage::Refused(_) | Stage::Over => return Whereabouts::Ended,
             }
         };
@@ -358,7 +363,8 @@ impl Passage {
     /// Has the waker called when it has ended; false if it has.
     pub(super) fn ask_to_be_woken(&self, waker: &Waker) -> bool {
         let mut inside = self.lock();
-        let goes_on = !inside.has_returned && !matches!(inside.stage, Stage::Refused(_) | Stage::Over);
+        let goes_on =
+            inside.returned_ns.is_none() && !matches!(inside.stage, Stage::Refused(_) | Stage::Over);
         let old = goes_on.then(|| inside.waker.replace(waker.clone()));
         drop(inside);
         // With the lock released: a waker may run anything when it goes.
@@ -421,6 +427,12 @@ impl Passage {
         }
     }
 
+    /// From its begin until it has ended, or until now.
+    pub(super) fn took_ns(&self) -> u64 {
+        let returned_ns = self.lock().returned_ns;
+        returned_ns.unwrap_or_else(ticks::system_ns).saturating_sub(self.started_ns)
+    }
+
     /// Tells the breaker how it ended.
     pub(super) fn report(&self, outcome: Result<(), &TaskError>) {
         if let Some(call) = &self.checks.call {
@@ -434,7 +446,7 @@ impl Passage {
             let mut inside = self.lock();
             inside.is_unwanted = true;
             let ended = match inside.stage {
-                Stage::Running(ticket) if inside.has_returned => Some(ticket),
+                Stage::Running(ticket) if inside.returned_ns.is_some() => Some(ticket),
                 _ => None,
             };
             if ended.is_some() {

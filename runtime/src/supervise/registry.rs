@@ -3,6 +3,7 @@
 use super::bulkhead::{Bulkhead, BulkheadHandle, BulkheadSettings};
 use super::cache::Cache;
 use super::circuit::{BreakerHandle, Call, Circuits};
+use super::hedge::{ServiceTimes, Times};
 use super::pace::{Pace, RateLimit, RateLimitHandle};
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
@@ -27,6 +28,9 @@ pub(crate) struct Registry {
     /// As with bulkheads.
     paces: Mutex<HashMap<Box<str>, Arc<Pace>>>,
     refused_by_rate_limit: AtomicU64,
+    times: ServiceTimes,
+    hedges: AtomicU64,
+    hedges_won: AtomicU64,
     /// Random numbers given so far.
     randoms: AtomicU64,
 }
@@ -40,6 +44,8 @@ impl Registry {
             refused_by_breaker: self.refused_by_breaker.load(Ordering::Relaxed),
             refused_by_bulkhead: self.refused_by_bulkhead.load(Ordering::Relaxed),
             refused_by_rate_limit: self.refused_by_rate_limit.load(Ordering::Relaxed),
+            hedges: self.hedges.load(Ordering::Relaxed),
+            hedges_won: self.hedges_won.load(Ordering::Relaxed),
         }
     }
 
@@ -109,6 +115,19 @@ impl Registry {
 
     pub(super) fn count_rate_limited(&self) {
         self.refused_by_rate_limit.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    }
+
+    /// How long the last attempts of the function at this address took.
+    pub(super) fn times(&self, function: usize) -> Arc<Times> {
+        self.times.of(function)
+    }
+
+    pub(super) fn count_hedge(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    }
+
+    pub(super) fn count_hedge_won(&self) {
+        self.hedges_won.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
     }
 
     pub(super) fn count_bulkhead_full(&self) {

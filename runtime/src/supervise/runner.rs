@@ -53,6 +53,14 @@ impl Runner {
         }
     }
 
+    /// How long it took, or has taken by now; only policies look at that.
+    pub(super) fn took_ns(&self) -> Option<u64> {
+        match self {
+            Self::Bare(_) => None,
+            Self::Watched(passage) => Some(passage.took_ns()),
+        }
+    }
+
     /// Tells a breaker how it ended.
     pub(super) fn report(&self, outcome: Result<(), &TaskError>) {
         if let Self::Watched(passage) = self {
