@@ -9,6 +9,7 @@ use crate::exit;
 use crate::find::Finder;
 use crate::function;
 use crate::os::fork;
+use crate::os::poll::WakeUp;
 use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
 use crate::wire::control::{Command, Intent, RangeProgress, SeatRecord, WorkerRecord};
@@ -67,6 +68,8 @@ pub struct Duty {
     depth: Cell<usize>,
     tenure: Tenure,
     finder: Finder,
+    /// Told of an awaited task's end beside the host's bell, where the host sleeps on descriptors.
+    caller: Option<WakeUp>,
     /// Made at the first notice; none if the ring was found corrupt.
     notices: RefCell<Option<spsc::Producer<u64, NoticeMemory>>>,
     /// How far the own lane was published when it was last looked at.
@@ -112,6 +115,7 @@ impl Duty {
             depth,
             tenure,
             finder,
+            caller: None,
             notices,
             published,
             last_end,
@@ -119,6 +123,12 @@ impl Duty {
             next_flight,
             cheap_steals,
         })
+    }
+
+    /// The same, telling `caller` too when an awaited task has ended.
+    #[must_use]
+    pub fn calling(self, caller: WakeUp) -> Self {
+        Self { caller: Some(caller), ..self }
     }
 
     /// Who this worker is in slots and blocks.
@@ -352,6 +362,9 @@ impl Duty {
                 self.commons.host.notices_dropped.add_shared(1);
             }
             self.commons.host.bell.notify();
+            if let Some(caller) = &self.caller {
+                caller.wake();
+            }
         }
     }
 

@@ -16,6 +16,8 @@ pub const INTERNAL: i32 = 94;
 pub const RECORD_TAKEN: i32 = 95;
 /// The worker's task was taken from it at its deadline.
 pub const CONDEMNED: i32 = 96;
+/// A worker could not put its jail on; it has told the host why.
+pub const JAIL: i32 = 97;
 /// The image could not be executed.
 pub const EXEC: i32 = 127;
 
@@ -30,6 +32,7 @@ pub fn meaning(code: i32) -> Option<&'static str> {
         INTERNAL => "gorun: internal panic in the worker loop",
         RECORD_TAKEN => "gorun: another worker was there first",
         CONDEMNED => "gorun: the task's deadline had passed",
+        JAIL => "gorun: could not put on the jail",
         EXEC => "gorun: could not execute the program image again",
         _ => return None,
     })

@@ -11,6 +11,7 @@ pub mod exit;
 pub mod find;
 pub mod function;
 pub mod inline;
+pub mod jail;
 pub mod message;
 pub mod os;
 pub mod parcel;

@@ -179,6 +179,22 @@ pub fn seal_in_block<T: Portable>(
     finish_block(block, used, parcels, blocks)
 }
 
+/// Encodes `value` into this process's own memory, to be put into a segment that it shares with nobody yet.
+///
+/// # Errors
+/// [`SealError`]; [`SealError::ForeignBlock`] if it carries a block, which that segment cannot hold.
+pub fn seal_privately<T: Portable>(value: &T, limit: u64) -> Result<Vec<u8>, SealError> {
+    let packing = parcel::Packing::begin();
+    let encoded = codec::encoded_bytes(value)?;
+    if encoded > limit.min(u64::from(u32::MAX)) {
+        return Err(SealError::TooLarge { bytes: encoded, limit });
+    }
+    let mut bytes = vec![0; usize::try_from(encoded).map_err(|_| SealError::Malformed)?];
+    let used = codec::encode(value, &mut bytes)?.ok_or(SealError::Malformed)?;
+    bytes.truncate(used);
+    if packing.is_empty() { Ok(bytes) } else { Err(SealError::ForeignBlock) }
+}
+
 /// Bytes behind the encoded ones for this many carried blocks.
 #[inline]
 pub(crate) fn handles_bytes(carried: usize) -> usize {

@@ -162,6 +162,8 @@ fn heard(pool: &Pool, state: &mut PoolState, news: News, descriptors: Vec<OwnedF
             ));
             state.roster.refused(record)
         }
+        // Said of workers that this zygote never has.
+        News::NotJailed { .. } => Vec::new(),
         News::Ended { record, pid, end } => {
             let began = pool.has_begun(record);
             state.roster.ended(record, pid, end, began)

@@ -137,6 +137,29 @@ impl OwnedBlock {
         unsafe { std::slice::from_raw_parts(first, self.bytes as usize) }
     }
 
+    /// A copy of the first `bytes` bytes in use, or of all if there are fewer, read once and in any state: for a block
+    /// that its maker may still write to, because it keeps to no rule.
+    #[must_use]
+    pub fn copy_out(&self, bytes: usize) -> Vec<u8> {
+        let first = self.blocks.first_byte(self.class, self.id.index).cast_const();
+        let count = bytes.min(self.bytes as usize);
+        let mut copy = Vec::with_capacity(count);
+        let mut at = 0;
+        while at + size_of::<u64>() <= count {
+            // SAFETY: valid for this read as in `as_slice`, and aligned: blocks begin at multiples of 64. Volatile,
+            // because another process may write meanwhile: every word is read once, and what it holds is a number.
+            let word = unsafe { first.wrapping_add(at).cast::<u64>().read_volatile() };
+            copy.extend_from_slice(&word.to_ne_bytes());
+            at += size_of::<u64>();
+        }
+        while at < count {
+            // SAFETY: as above; a byte has no alignment.
+            copy.push(unsafe { first.wrapping_add(at).read_volatile() });
+            at += 1;
+        }
+        copy
+    }
+
     /// The bytes in use, to write.
     #[must_use]
     #[inline]

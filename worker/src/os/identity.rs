@@ -25,6 +25,12 @@ pub fn record_of(name: &str) -> Option<u16> {
     name.strip_prefix("gorun-worker")?.parse().ok()
 }
 
+/// The name of a jailed worker, likewise.
+#[must_use]
+pub fn jailed_name(cell: u16) -> String {
+    format!("gorun-jailed{cell}")
+}
+
 /// The name of another process; none if it is gone, or cannot be asked.
 #[must_use]
 pub fn name_of(pid: i32) -> Option<String> {

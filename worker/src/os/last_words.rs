@@ -21,6 +21,9 @@ const STACK_BYTES: usize = 128 * 1024;
 /// Seconds after which a stack walk that does not end is ended.
 const WALK_SECONDS: u32 = 1;
 
+/// The `si_code` of a SIGSYS that a system call filter sent.
+const SYS_SECCOMP: c_int = 1;
+
 /// Where this process writes, once it is a worker.
 static PLACE: OnceLock<&'static BlackBox> = OnceLock::new();
 
@@ -70,8 +73,12 @@ fn write(place: &BlackBox, signal: c_int, info: *mut libc::siginfo_t) {
     let info = unsafe { &*info };
     let is_fault =
         matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE) && info.si_code > 0;
-    // SAFETY: a fault's record has an address.
-    let address = is_fault.then(|| unsafe { info.si_addr() }.addr());
+    let address = match signal {
+        // SAFETY: a fault's record has an address.
+        _ if is_fault => Some(unsafe { info.si_addr() }.addr()),
+        libc::SIGSYS if info.si_code == SYS_SECCOMP => Some(denied_call(info)),
+        _ => None,
+    };
     place.note_cause(signal, info.si_code, address);
     // SAFETY: both may be called in a handler.
     unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
@@ -81,4 +88,25 @@ fn write(place: &BlackBox, signal: c_int, info: *mut libc::siginfo_t) {
     // SAFETY: what it asks for is that nobody else walks at the same time; this process has one thread in the
     // handler, and if a thread of the user's walks its own stack, the worst is the alarm above.
     unsafe { backtrace::trace_unsynchronized(walk) };
+}
+
+/// What the kernel writes into the record of a SIGSYS, behind signal, error and code: see sigaction(2).
+#[repr(C)]
+struct DeniedCall {
+    _head: [c_int; 4],
+    _instruction: *mut c_void,
+    number: c_int,
+    _machine: u32,
+}
+
+const _: () = assert!(size_of::<DeniedCall>() <= size_of::<libc::siginfo_t>());
+const _: () = assert!(align_of::<DeniedCall>() <= align_of::<libc::siginfo_t>());
+
+/// Number of the call for which the filter sent this SIGSYS.
+fn denied_call(info: &libc::siginfo_t) -> usize {
+    let record = std::ptr::from_ref(info).cast::<DeniedCall>();
+    // SAFETY: the record is as large and as aligned as asserted above, initialised by the kernel, and for this signal
+    // and code it has these fields.
+    let number = unsafe { (*record).number };
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -16,7 +16,7 @@ const F_SETSIG: libc::c_int = 10;
 
 /// A lease held by this process; it must live as long as the process.
 #[derive(Debug)]
-pub struct Lease(#[expect(dead_code, reason = "keeps the description open")] OwnedFd);
+pub struct Lease(OwnedFd);
 
 /// A pipe whose write end stands for the host's life.
 ///
@@ -53,6 +53,14 @@ pub fn take(read_end: impl AsFd) -> io::Result<Lease> {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
     Ok(Lease(own))
+}
+
+impl Lease {
+    /// The descriptor, for whoever keeps it open from now on.
+    #[must_use]
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0
+    }
 }
 
 /// Takes the lease back: the kernel kills every holder, and whoever comes later finds it gone.

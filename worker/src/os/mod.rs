@@ -5,6 +5,7 @@ pub mod children;
 pub mod death_word;
 pub mod fork;
 pub mod identity;
+pub mod jail;
 pub mod last_words;
 pub mod lease;
 pub mod limits;

@@ -3,6 +3,7 @@
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
+use std::time::Duration;
 
 /// Wakes a thread that sleeps in [`wait`].
 #[derive(Debug)]
@@ -15,6 +16,12 @@ impl WakeUp {
     /// What the kernel said: no descriptors left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// One whose descriptor came from another process.
+    #[must_use]
+    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
     }
 
     /// Wakes the sleeper, or the next one.
@@ -44,9 +51,23 @@ impl AsFd for WakeUp {
 /// # Blocking
 /// Until then.
 pub fn wait(descriptors: &[BorrowedFd<'_>], milliseconds: Option<i64>) -> io::Result<Vec<bool>> {
+    wait_within(descriptors, milliseconds.map(|limit| Duration::from_millis(limit.max(0).unsigned_abs())))
+}
+
+/// [`wait`] with a finer limit.
+///
+/// # Errors
+/// What the kernel said.
+///
+/// # Blocking
+/// Until one of them is ready, `limit` at most.
+pub fn wait_within(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<PollFd<'_>> =
         descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
-    let limit = milliseconds.map(timespec);
+    let limit = limit.map(|limit| rustix::event::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    });
     match poll(&mut polled, limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         // The kernel looks at no more descriptors than `RLIMIT_NOFILE`, which somebody has lowered.

@@ -25,7 +25,7 @@ pub struct BlackBox {
     signal: AtomicU32,
     /// The kernel's word on its cause (`si_code`).
     cause: AtomicU32,
-    /// The address that could not be used, if the signal has one.
+    /// The address that could not be used, or the number of the call that a filter denied, if the signal has one.
     address: AtomicU64,
     /// How many frames follow.
     count: AtomicU32,
@@ -68,7 +68,7 @@ pub struct LastWords {
     pub signal: i32,
     /// The kernel's word on its cause (`si_code`).
     pub cause: i32,
-    /// The address that could not be used, if the signal has one.
+    /// The address that could not be used, or the number of the call that a filter denied, if the signal has one.
     pub address: Option<u64>,
     /// The dying thread's stack, innermost first; none for a frame in no known module.
     pub frames: Vec<Option<CodeId>>,

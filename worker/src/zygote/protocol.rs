@@ -1,5 +1,6 @@
 //! What host and zygote say over the control socket: one packet a message, descriptors beside it.
 
+use crate::jail::{Jail, JailRefusal};
 use crate::os::socket::{self, Packet};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
@@ -36,6 +37,23 @@ pub enum Order {
     Fork(Birth),
     /// A worker of an earlier zygote has ended: kill what it left behind.
     Sweep,
+    /// First of all, in place of [`Order::Hello`], to a zygote of jailed workers, which maps no segment; with the
+    /// lease's read end.
+    HelloJailer {
+        /// Must match the environment mark.
+        token: u128,
+        /// Processors that its workers may run on.
+        cpus: Vec<u32>,
+    },
+    /// Fork a jailed worker into a segment of its own; with the segment, and what it wakes the host by.
+    Jail {
+        /// Number by which it is told of.
+        cell: u16,
+        /// Size of its segment in bytes.
+        segment_bytes: u64,
+        /// What it may do.
+        jail: Jail,
+    },
 }
 
 /// A worker to be: two forks with one birth are two tries at the same worker, and one of them leaves again.
@@ -62,10 +80,17 @@ pub enum News {
     },
     /// A worker was forked; its pidfd comes beside.
     Forked {
-        /// Record it lives in.
+        /// Record it lives in, or the number of a jailed one.
         record: u16,
         /// Its process id.
         pid: i32,
+    },
+    /// A jailed worker could not put its jail on, and leaves.
+    NotJailed {
+        /// Its number.
+        cell: u16,
+        /// Why.
+        refusal: JailRefusal,
     },
     /// A fork was refused.
     Refused {

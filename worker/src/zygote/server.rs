@@ -1,5 +1,7 @@
 //! The zygote's loop: fork on request, tell of deaths, and leave when the host does.
 //!
+//! A zygote of jailed workers maps no segment: each of its workers attaches one of its own, and puts on its jail.
+//!
 //! It has one thread and maps the segment before the first fork, so that a worker starts with everything in
 //! place. It dies with its host (end of file on the socket) and is replaced if it dies alone; its workers
 //! then go on, since their lease is on the host.
@@ -9,9 +11,13 @@
 
 use super::protocol::{self, Birth, News, Order, Received};
 use crate::duty::{Duty, Kind};
+use crate::jail::{Jail, JailPart, JailRefusal};
 use crate::os::children::{self, Deaths};
 use crate::os::offspring::{self, Relative};
-use crate::os::{allocator, death_word, fork, identity, last_words, lease, pidfd, pin, signals, stream};
+use crate::os::poll::WakeUp;
+use crate::os::{
+    allocator, death_word, fork, identity, jail as os_jail, last_words, lease, pidfd, pin, signals, stream,
+};
 use crate::wire::commons::Commons;
 use crate::wire::map::Map;
 use crate::{context, exit, function};
@@ -31,7 +37,8 @@ const NAME: &str = "gorun-zygote";
 struct Server {
     socket: OwnedFd,
     deaths: Deaths,
-    commons: Arc<Commons>,
+    /// None in a zygote of jailed workers.
+    commons: Option<Arc<Commons>>,
     lease: OwnedFd,
     cpus: Vec<u32>,
     /// Which record each living child has.
@@ -56,37 +63,68 @@ pub fn serve(token: u128) -> i32 {
     let Ok(Some(Received { message, descriptors })) = protocol::receive::<Order>(&socket, true) else {
         return exit::BAD_MARK;
     };
-    let Order::Hello { token: told, segment_bytes, first, cpus, is_successor } = message else {
-        return exit::BAD_MARK;
-    };
-    if told != token {
-        return exit::BAD_MARK;
-    }
-    match Server::open(socket, segment_bytes, descriptors, cpus) {
-        Ok(mut server) => {
-            server.is_successor = is_successor;
-            server.run(&first)
+    match message {
+        Order::Hello { token: told, segment_bytes, first, cpus, is_successor } if told == token => {
+            match Server::open(socket, segment_bytes, descriptors, cpus) {
+                Ok(mut server) => {
+                    server.is_successor = is_successor;
+                    server.run(&first)
+                }
+                Err(code) => code,
+            }
         }
-        Err(code) => code,
+        Order::HelloJailer { token: told, cpus } if told == token => {
+            match Server::open_jailer(socket, descriptors, cpus) {
+                Ok(mut server) => server.run(&[]),
+                Err(code) => code,
+            }
+        }
+        _ => exit::BAD_MARK,
     }
+}
+
+/// Tells the host why this zygote cannot serve; gives its exit code.
+fn fail(socket: &OwnedFd, reason: String) -> i32 {
+    // If even this cannot be sent, the host sees the end of the socket instead.
+    let _ = protocol::send(socket, &News::Failed { reason }, &[]);
+    exit::ATTACH
 }
 
 impl Server {
     fn open(socket: OwnedFd, bytes: u64, descriptors: Vec<OwnedFd>, cpus: Vec<u32>) -> Result<Self, i32> {
-        let fail = |reason: String| {
-            // If even this cannot be sent, the host sees the end of the socket instead.
-            let _ = protocol::send(&socket, &News::Failed { reason }, &[]);
-            exit::ATTACH
-        };
         let Ok([file, lease]) = <[OwnedFd; 2]>::try_from(descriptors) else {
-            return Err(fail("the segment or the lease did not arrive".into()));
+            return Err(fail(&socket, "the segment or the lease did not arrive".into()));
         };
-        let commons = attach(file, bytes).map_err(fail)?;
-        let deaths = Deaths::watch().map_err(|cause| fail(format!("watch for ended workers: {cause}")))?;
-        offspring::adopt().map_err(|cause| fail(format!("adopt what workers leave behind: {cause}")))?;
+        match attach(file, bytes) {
+            Ok(commons) => Self::with(socket, Some(Arc::new(commons)), lease, cpus),
+            Err(reason) => Err(fail(&socket, reason)),
+        }
+    }
+
+    /// A zygote of jailed workers: what it has mapped, all of them would have.
+    fn open_jailer(socket: OwnedFd, descriptors: Vec<OwnedFd>, cpus: Vec<u32>) -> Result<Self, i32> {
+        let Ok([lease]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+            return Err(fail(&socket, "the lease did not arrive".into()));
+        };
+        Self::with(socket, None, lease, cpus)
+    }
+
+    fn with(
+        socket: OwnedFd,
+        commons: Option<Arc<Commons>>,
+        lease: OwnedFd,
+        cpus: Vec<u32>,
+    ) -> Result<Self, i32> {
+        let deaths = match Deaths::watch() {
+            Ok(deaths) => deaths,
+            Err(cause) => return Err(fail(&socket, format!("watch for ended workers: {cause}"))),
+        };
+        if let Err(cause) = offspring::adopt() {
+            return Err(fail(&socket, format!("adopt what workers leave behind: {cause}")));
+        }
         context::install_panic_hook();
         let family = std::env::var(offspring::VARIABLE).ok();
-        let (commons, children) = (Arc::new(commons), HashMap::new());
+        let children = HashMap::new();
         Ok(Self { socket, deaths, commons, lease, cpus, children, family, is_successor: false })
     }
 
@@ -151,7 +189,8 @@ impl Server {
             return true;
         }
         let Some(record) = identity::record_of(&relative.name) else { return false };
-        let Some(worker) = self.commons.workers.get(usize::from(record)) else { return false };
+        let worker = self.commons.as_ref().and_then(|commons| commons.workers.get(usize::from(record)));
+        let Some(worker) = worker else { return false };
         match worker.tenant() {
             Some(pid) => pid == relative.pid,
             None => !self.children.values().any(|known| *known == record),
@@ -169,6 +208,10 @@ impl Server {
                 self.sweep();
                 true
             }
+            Ok(Some(Received { message: Order::Jail { cell, segment_bytes, jail }, descriptors })) => {
+                self.fork_jailed(Inmate { cell, segment_bytes, jail }, descriptors);
+                true
+            }
             Ok(Some(_)) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
             Ok(None) | Err(_) => false,
@@ -176,19 +219,28 @@ impl Server {
     }
 
     fn fork(&mut self, worker: Birth, stderr: Option<OwnedFd>) {
-        let record = worker.record;
+        self.fork_into(worker.record, |server| {
+            server.let_go_of_socket();
+            if let Some(stderr) = stderr {
+                stream::become_stderr(stderr);
+            }
+            server.become_worker(worker)
+        });
+    }
+
+    fn fork_jailed(&mut self, inmate: Inmate, descriptors: Vec<OwnedFd>) {
+        self.fork_into(inmate.cell, |server| server.become_jailed(&inmate, descriptors));
+    }
+
+    /// Forks a process that lives as `body` says, and tells the host of it under this number.
+    fn fork_into(&mut self, number: u16, body: impl FnOnce(&mut Self) -> i32) {
         let news = match fork::fork() {
             Ok(fork::Side::Child) => {
-                self.let_go_of_socket();
-                if let Some(stderr) = stderr {
-                    stream::become_stderr(stderr);
-                }
-                let code =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.become_worker(worker)));
+                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(self)));
                 fork::leave(code.unwrap_or(exit::INTERNAL))
             }
-            Ok(fork::Side::Parent(pid)) => return self.announce(record, pid),
-            Err(error) => News::Refused { record, errno: error.raw_os_error().unwrap_or(0) },
+            Ok(fork::Side::Parent(pid)) => return self.announce(number, pid),
+            Err(error) => News::Refused { record: number, errno: error.raw_os_error().unwrap_or(0) },
         };
         // A host that is gone is noticed by the loop.
         let _ = self.tell(&news);
@@ -242,23 +294,48 @@ impl Server {
         if offspring::lead().and_then(|()| offspring::adopt()).is_err() {
             return exit::INTERNAL;
         }
+        let Some(commons) = &self.commons else { return exit::INTERNAL };
         let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
-        let Some(worker) = self.commons.workers.get(usize::from(record)) else { return exit::INTERNAL };
-        if !worker.move_in(birth, identity::pid()) {
-            return exit::RECORD_TAKEN;
+        match move_in(commons, record, birth) {
+            Ok(duty) => Rc::new(duty).serve(&|_, cpu| self.settle(cpu)),
+            Err(code) => return code,
         }
-        let commons: &'static Arc<Commons> = Box::leak(Box::new(Arc::clone(&self.commons)));
-        last_words::write_to(&commons.workers[usize::from(record)].black_box);
-        match death_word::hold(&worker.death_word) {
-            Ok(()) => {}
-            // The C library keeps its words elsewhere: the pidfd tells of the death, a little later.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(_) => return exit::DEATH_WORD,
-        }
-        let Some(duty) = Duty::new(Arc::clone(&self.commons), record, Kind::Process) else {
+        exit::ASKED
+    }
+
+    /// The rest of a jailed worker's life; returns its exit code.
+    fn become_jailed(
+        &mut self,
+        Inmate { cell, segment_bytes, jail }: &Inmate,
+        descriptors: Vec<OwnedFd>,
+    ) -> i32 {
+        signals::unblock_all();
+        identity::set_name(&identity::jailed_name(*cell));
+        if offspring::lead().and_then(|()| offspring::adopt()).is_err() {
             return exit::INTERNAL;
+        }
+        pin::unpin(&self.cpus);
+        let Ok([file, bell]) = <[OwnedFd; 2]>::try_from(descriptors) else { return exit::ATTACH };
+        let Ok(lease) = lease::take(&self.lease) else { return exit::LEASE };
+        let Ok(commons) = attach(file, *segment_bytes) else { return exit::ATTACH };
+        let commons = Arc::new(commons);
+        // Nobody but the host has ever mapped the segment, so what stands there is what the host wrote.
+        let birth = commons.workers[0].birth();
+        let duty = match move_in(&commons, 0, birth) {
+            Ok(duty) => duty,
+            Err(code) => return code,
         };
-        Rc::new(duty).serve(&|_, cpu| self.settle(cpu));
+        let Ok(null) = identity::null() else { return exit::INTERNAL };
+        let socket = std::mem::replace(&mut self.socket, null);
+        match confine(jail, [lease.into_descriptor(), bell], socket) {
+            Ok(bell) => Rc::new(duty.calling(bell)).serve(&|_, _| {}),
+            Err((socket, refusal)) => {
+                // A host that cannot be told sees the exit code.
+                let _ = socket
+                    .map(|socket| protocol::send(socket, &News::NotJailed { cell: *cell, refusal }, &[]));
+                return exit::JAIL;
+            }
+        }
         exit::ASKED
     }
 
@@ -267,6 +344,56 @@ impl Server {
         if !pinned {
             pin::unpin(&self.cpus);
         }
+    }
+}
+
+/// A jailed worker to be.
+struct Inmate {
+    cell: u16,
+    segment_bytes: u64,
+    jail: Jail,
+}
+
+/// Makes this process the worker of the record, up to its first look for a task; the exit code if it cannot be.
+fn move_in(commons: &Arc<Commons>, record: u16, birth: u32) -> Result<Duty, i32> {
+    let worker = commons.workers.get(usize::from(record)).ok_or(exit::INTERNAL)?;
+    if !worker.move_in(birth, identity::pid()) {
+        return Err(exit::RECORD_TAKEN);
+    }
+    let leaked: &'static Arc<Commons> = Box::leak(Box::new(Arc::clone(commons)));
+    last_words::write_to(&leaked.workers[usize::from(record)].black_box);
+    match death_word::hold(&worker.death_word) {
+        Ok(()) => {}
+        // The C library keeps its words elsewhere: the pidfd tells of the death, a little later.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        Err(_) => return Err(exit::DEATH_WORD),
+    }
+    Duty::new(Arc::clone(commons), record, Kind::Process).ok_or(exit::INTERNAL)
+}
+
+/// Puts the jail on this process, which keeps of its descriptors the lease and the bell, and the socket until then.
+/// Gives the bell; or why not, and the socket to say so.
+fn confine(
+    jail: &Jail,
+    [lease, bell]: [OwnedFd; 2],
+    socket: OwnedFd,
+) -> Result<WakeUp, (Option<OwnedFd>, JailRefusal)> {
+    let held = match os_jail::hold_only(vec![lease, bell], socket) {
+        Ok(held) => held,
+        Err(error) => return Err((None, JailRefusal::lacking(JailPart::Descriptors, &error))),
+    };
+    // The socket goes only after the last step that can fail: until then no code but ours has run.
+    if let Err(refusal) = os_jail::put_on(jail, &held) {
+        return Err((Some(held.passing), refusal));
+    }
+    drop(held.passing);
+    let mut kept = held.kept;
+    let bell = kept.pop();
+    // The lease is held to the end of the process.
+    std::mem::forget(kept);
+    match bell {
+        Some(bell) => Ok(WakeUp::from_descriptor(bell)),
+        None => fork::leave(exit::INTERNAL),
     }
 }
 
