@@ -14,11 +14,11 @@
 pub use gorun_runtime::observe;
 pub use gorun_runtime::{
     Backoff, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder, BulkheadHandle,
-    BulkheadSettings, Config, Evidence, Fallback, Fingerprint, Hedge, IntoTask, Map, Mode, Outcomes,
-    Placement, PolicyStats, Quarantine, QuarantinedTask, RateLimit, RateLimitHandle, RecentTask, Rejection,
-    ReplayError, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, ShareError, SharedSlice, SliceLoan,
-    Stats, Task, TaskError, TaskHandle, error, go, go_all, go_any, go_map, go_parallel, go_race,
-    is_cancelled,
+    BulkheadSettings, Config, Evidence, Fallback, Fingerprint, Hedge, IntoTask, Jail, JailPart, JailRefusal,
+    JailStats, Map, Mode, Outcomes, Placement, PolicyStats, Quarantine, QuarantinedTask, RateLimit,
+    RateLimitHandle, RecentTask, Rejection, ReplayError, ResultRefusal, Retry, RetryBudget, Runtime,
+    SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, error, go, go_all,
+    go_any, go_map, go_parallel, go_race, is_cancelled,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -26,8 +26,8 @@ pub use gorun_worker::codec::Portable;
 /// Everything most programs need, for `use gorun::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Backoff, Block, BreakerSettings, BreakerState, BulkheadSettings, Fallback, Hedge, Mode, Placement,
-        Plain, RateLimit, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task, TaskError,
-        TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+        Backoff, Block, BreakerSettings, BreakerState, BulkheadSettings, Fallback, Hedge, Jail, Mode,
+        Placement, Plain, RateLimit, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task,
+        TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
     };
 }

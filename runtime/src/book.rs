@@ -6,7 +6,7 @@
 //! Invariant: `at_slot[s]` names the entry whose task stands in slot `s`, and that entry is Waiting with a
 //! position that maps to `s`.
 
-use crate::error::Place;
+use crate::error::{Place, TaskError};
 use crate::quarantine::Fingerprint;
 use crate::tally::Tally;
 use gorun_shm::OwnerId;
@@ -22,6 +22,11 @@ use std::task::Waker;
 /// Index of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryId(u32);
+
+impl EntryId {
+    /// Of a task that is in no book.
+    pub(crate) const NONE: Self = Self(NONE);
+}
 
 /// What must be kept until a task has ended.
 #[derive(Debug, Default)]
@@ -43,6 +48,10 @@ pub(crate) enum Outcome {
     Message { status: Status, arrival: Box<Arrival> },
     /// A small result or panic report.
     Inline { status: Status, bytes: u32, payload: [u64; 4] },
+    /// A result or a panic report, copied out of memory that hostile code can write.
+    Private { status: Status, bytes: Vec<u8> },
+    /// It has no value, for this reason.
+    Failed(Box<TaskError>),
     /// A range, finished or not.
     Range(Box<RangeOutcome>),
     /// What stood in the slot made no sense.

@@ -2,6 +2,7 @@
 
 use crate::config::{Placement, Wishes};
 use crate::error::BuildError;
+use crate::jail::Jail;
 use crate::mode::Mode;
 use crate::runtime::{self, Runtime};
 use std::sync::Arc;
@@ -111,6 +112,18 @@ impl Builder {
     /// thread of this process forwards it: a little later, with no terminal behind it that programs could recognise.
     pub fn capture_stderr(mut self, capture: bool) -> Self {
         self.wishes.capture_stderr = Some(capture);
+        self
+    }
+
+    /// Jailed workers that may have a task at once, 1..=120. They are started when the first task asks for a jail.
+    pub fn jailed_workers(mut self, workers: usize) -> Self {
+        self.wishes.jailed_workers = Some(workers);
+        self
+    }
+
+    /// The profile of tasks that ask for a jail and do not say which; [`Jail::compute`] if this is not called.
+    pub fn jail(mut self, jail: Jail) -> Self {
+        self.wishes.jail = Some(jail);
         self
     }
 

@@ -6,6 +6,7 @@
 use crate::deadlines::Limits;
 use crate::error::BuildError;
 use crate::mode::Mode;
+use gorun_worker::jail::Jail;
 use gorun_worker::os::pin;
 use gorun_worker::wire::map::Shape;
 use std::fmt::Display;
@@ -54,6 +55,8 @@ pub(crate) struct Wishes {
     pub(crate) memory_max: Option<u64>,
     pub(crate) quarantine_after: Option<u32>,
     pub(crate) capture_stderr: Option<bool>,
+    pub(crate) jailed_workers: Option<usize>,
+    pub(crate) jail: Option<Jail>,
 }
 
 /// A runtime's settings, all of them valid.
@@ -102,6 +105,10 @@ pub struct Config {
     /// True gives each worker a pipe for its standard error; a thread of the host forwards what comes to the host's own,
     /// and evidence shows the last 4 KiB. Default false: workers write to the host's directly. `GORUN_CAPTURE_STDERR=1`.
     pub capture_stderr: bool,
+    /// Jailed workers that may have a task at once, 1..=120. Default as many as workers. `GORUN_JAILED_WORKERS`.
+    pub jailed_workers: u16,
+    /// The profile of tasks that ask for a jail and do not say which. Default to compute and nothing else.
+    pub jail: Jail,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -164,8 +171,12 @@ impl Config {
             wishes.capture_stderr.or(read.parse::<Switch>("GORUN_CAPTURE_STDERR", "0, 1")?.map(|on| on.0));
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
+        let jailed = wishes.jailed_workers.or(read.parse("GORUN_JAILED_WORKERS", "1..=120")?);
+        let jailed = in_range("jailed_workers", jailed.unwrap_or(workers), &WORKERS)?;
         Ok(Self {
             workers: narrow(in_range("workers", workers, &WORKERS)?),
+            jailed_workers: narrow(jailed),
+            jail: wishes.jail.clone().unwrap_or_default(),
             spares: narrow(in_range("spares", spares, &SPARES)?),
             placement: placement.unwrap_or(default_placement),
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),

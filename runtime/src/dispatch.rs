@@ -7,6 +7,7 @@ use crate::book::{Book, EntryId, Keep, Outcome, Pushed};
 use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
 use crate::home::Home;
+use crate::jail::Keeper;
 use crate::quarantine::{Fingerprint, Screen};
 use crate::tally::Tally;
 use crossbeam_utils::CachePadded;
@@ -22,7 +23,7 @@ use gorun_worker::wire::commons::Commons;
 use gorun_worker::wire::control::{Intent, RangeProgress};
 use gorun_worker::wire::ids::LaneId;
 use gorun_worker::wire::status::Status;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,9 +35,17 @@ pub(crate) struct Ticket {
     entry: EntryId,
 }
 
+/// Lane of a task that stands with the jail's keeper, under its position as number.
+const JAIL: u16 = u16::MAX;
+
 impl Ticket {
     /// Position of a task that never stood in a slot. No task gets that far, and no slot is in its lap.
     const NO_POSITION: u64 = u64::MAX - 1;
+
+    /// For the jailed task of this number.
+    pub(crate) fn jailed(number: u64) -> Self {
+        Self { lane: JAIL, position: number, entry: EntryId::NONE }
+    }
 
     /// Of a task that has ended without ever standing in a slot.
     pub(crate) fn of_ended(lane: u16, entry: EntryId) -> Self {
@@ -56,6 +65,8 @@ pub(crate) struct Dispatcher {
     pub(crate) rate: Rate,
     pub(crate) deadlines: Deadlines,
     pub(crate) screen: Screen,
+    /// Of jailed tasks; none in a worker.
+    jail: OnceLock<Arc<Keeper>>,
     closed: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
@@ -127,6 +138,7 @@ impl Dispatcher {
             rate,
             deadlines: Deadlines::default(),
             screen: Screen::default(),
+            jail: OnceLock::new(),
         }
     }
 
@@ -134,6 +146,25 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         fork::forks() != self.forks
+    }
+
+    /// Gives the dispatcher of a host its keeper of jailed tasks, once.
+    pub(crate) fn keep_jails(&self, keeper: Arc<Keeper>) {
+        let _ = self.jail.set(keeper);
+    }
+
+    /// The keeper of jailed tasks; none in a worker.
+    pub(crate) fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.jail.get()
+    }
+
+    /// The keeper that has the task of this ticket, if it is a jailed one.
+    #[inline]
+    fn keeper_of(&self, ticket: &Ticket) -> Option<&Keeper> {
+        if ticket.lane != JAIL {
+            return None;
+        }
+        self.jail.get().map(Arc::as_ref)
     }
 
     /// True in a worker.
@@ -216,6 +247,9 @@ impl Dispatcher {
     /// # Blocking
     /// Until then. In a worker it runs tasks of its own meanwhile.
     pub(crate) fn wait(&self, ticket: &Ticket, deadline_ns: Option<u64>) -> bool {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.wait(ticket.position, deadline_ns);
+        }
         self.wait_slot(ticket.lane, ticket.position, deadline_ns)
     }
 
@@ -225,6 +259,10 @@ impl Dispatcher {
     /// Until it has ended.
     #[inline]
     pub(crate) fn join(&self, ticket: &Ticket) -> Option<Outcome> {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            keeper.wait(ticket.position, None);
+            return keeper.take(ticket.position);
+        }
         // The newest task has hardly ended yet, and looking would take its line from the worker.
         if !self.home.is_newest(ticket.lane, ticket.position)
             && let Some(outcome) = self.take(ticket)
@@ -238,6 +276,9 @@ impl Dispatcher {
     /// The outcome of an ended task; none while it is not ended.
     #[inline]
     pub(crate) fn take(&self, ticket: &Ticket) -> Option<Outcome> {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.take(ticket.position);
+        }
         self.with_book(ticket.lane, |book, lane| {
             let outcome = book.take(lane, ticket.position, ticket.entry);
             self.home.note_load(ticket.lane, (book.uncollected(), book.task_ticks()));
@@ -247,6 +288,9 @@ impl Dispatcher {
 
     /// True if the task has ended.
     pub(crate) fn is_done(&self, ticket: &Ticket) -> bool {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.is_done(ticket.position);
+        }
         self.with_book(ticket.lane, |book, lane| book.is_done(lane, ticket.position, ticket.entry))
     }
 
@@ -265,6 +309,9 @@ impl Dispatcher {
 
     /// Has `waker` called when the task ends; false if it has ended, or here is a worker, which cannot be woken.
     pub(crate) fn ask_to_be_woken(&self, ticket: &Ticket, waker: &Waker) -> bool {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.ask_to_be_woken(ticket.position, waker);
+        }
         if self.nested {
             return false;
         }
@@ -307,6 +354,9 @@ impl Dispatcher {
         if self.is_foreign() {
             return false;
         }
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.cancel(ticket.position);
+        }
         let ended = self.end_unstarted(ticket.lane, ticket.position, Status::Cancelled, 0);
         if !ended {
             self.ask_to_stop(ticket.lane, ticket.position);
@@ -331,6 +381,9 @@ impl Dispatcher {
     /// Ends the task whether it was started or not; false if it has ended already, or nobody can end it: it runs on a
     /// thread.
     pub(crate) fn kill(&self, ticket: &Ticket) -> bool {
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return !self.is_foreign() && keeper.kill(ticket.position);
+        }
         if self.cancel(ticket) {
             return true;
         }
@@ -393,6 +446,9 @@ impl Dispatcher {
     pub(crate) fn detach(&self, ticket: &Ticket) {
         if self.is_foreign() {
             return;
+        }
+        if let Some(keeper) = self.keeper_of(ticket) {
+            return keeper.detach(ticket.position);
         }
         self.with_book(ticket.lane, |book, lane| book.detach(lane, ticket.position, ticket.entry));
     }

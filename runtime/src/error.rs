@@ -2,6 +2,7 @@
 
 use crate::evidence::Evidence;
 use gorun_shm::SegmentError;
+use gorun_worker::jail::JailRefusal;
 use gorun_worker::wire::map::AttachError;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -169,6 +170,13 @@ pub enum Rejection {
         /// The name.
         name: String,
     },
+    /// The jail it asks for cannot be had.
+    #[error("{reason}")]
+    Jail {
+        /// Which part of it, and why.
+        #[source]
+        reason: JailRefusal,
+    },
     /// The program's default runtime could not start.
     #[error("the default runtime could not start: {message}")]
     NoRuntime {
@@ -195,6 +203,9 @@ pub enum ResultRefusal {
         /// Encoded size.
         bytes: u64,
     },
+    /// It carries blocks of a jail's own memory, where hostile code could write to them later.
+    #[error("it carries a block that was made in a jail; return the bytes themselves")]
+    Blocks,
     /// Its `Serialize` refused.
     #[error("its Serialize implementation refused")]
     Unencodable,

@@ -4,7 +4,7 @@ use crate::archive::Details;
 use crate::symbols::{self, Place};
 use gorun_shm::os::ticks::Rate;
 use gorun_worker::exit;
-use gorun_worker::os::limits;
+use gorun_worker::os::{jail, limits};
 use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::wire::recorder::Flight;
 use gorun_worker::zygote::protocol::ProcessEnd;
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Signal of a system call that a filter denies.
+const SIGSYS: i32 = 31;
 
 /// What is known of a worker's death.
 ///
@@ -56,7 +59,15 @@ impl Evidence {
     /// The address that could not be used, if a fault ended it.
     #[must_use]
     pub fn fault_address(&self) -> Option<u64> {
-        self.details.as_ref()?.last_words.as_ref()?.address
+        let words = self.details.as_ref()?.last_words.as_ref()?;
+        words.address.filter(|_| words.signal != SIGSYS)
+    }
+
+    /// Number of the system call that ended it, if its jail's filter did.
+    #[must_use]
+    pub fn denied_call(&self) -> Option<u64> {
+        let words = self.details.as_ref()?.last_words.as_ref()?;
+        words.address.filter(|_| words.signal == SIGSYS)
     }
 
     /// Name of the function that the worker ran, the innermost if tasks ran inside of tasks.
@@ -119,8 +130,11 @@ impl Evidence {
     fn fmt_details(&self, details: &Details, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(words) = &details.last_words {
             write!(f, "\n  fault:     {}", cause(words.signal, words.cause))?;
-            if let Some(address) = words.address {
+            if let Some(address) = self.fault_address() {
                 write!(f, " at address {address:#x}")?;
+            }
+            if let Some(call) = self.denied_call() {
+                write!(f, ", call {call} ({})", jail::call_name(call).unwrap_or("of another machine"))?;
             }
         }
         let function = self.function().unwrap_or_else(|| "unknown".to_owned());
@@ -260,6 +274,9 @@ fn advice(end: ProcessEnd) -> &'static str {
     match end {
         ProcessEnd::Signalled { signal: 9, .. } => {
             "look for the out-of-memory killer in the kernel's log, or for whoever sent the signal"
+        }
+        ProcessEnd::Signalled { signal: SIGSYS, .. } => {
+            "a jail lets no task make this call; look at what the input made the task do"
         }
         ProcessEnd::Signalled { .. } => {
             "run this input with GORUN_PROCESSES=0 under a debugger; the task runs in its thread there"

@@ -7,7 +7,7 @@ use crate::obituary;
 use crate::runtime::{PartsRef, Runtime};
 use crate::supervise::{Guarded, Standing};
 use gorun_shm::os::ticks;
-use gorun_worker::codec::Portable;
+use gorun_worker::codec::{self, Portable};
 use gorun_worker::message;
 use gorun_worker::wire::status::{PanicReport, Status};
 use std::fmt;
@@ -261,6 +261,13 @@ pub(crate) fn resolve<R: Portable>(outcome: Outcome, runtime: &PartsRef) -> Resu
             };
         }
         Outcome::Message { status, arrival } => (status, *arrival),
+        Outcome::Private { status, bytes } => {
+            return match status {
+                Status::Finished => codec::decode(&bytes).map_err(|_| undecodable()),
+                _ => Err(codec::decode(&bytes).map_or_else(|_| undecodable(), panicked)),
+            };
+        }
+        Outcome::Failed(error) => return Err(*error),
         Outcome::Bare { status, attempt, payload } => {
             return Err(bare_error(status, attempt, payload, runtime.message_bytes_max()));
         }

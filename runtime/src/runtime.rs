@@ -8,6 +8,7 @@ use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{BuildError, Rejection, TaskError};
 use crate::handle::TaskHandle;
 use crate::home::Home;
+use crate::jail::{Jail, JailStats, Keeper, Settings, StockId};
 use crate::map::Map;
 use crate::mode::{self, Companions, Mode};
 use crate::pool::{Pool, Threads};
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     wishes: Wishes,
     mode: Mode,
     companions: Companions,
+    /// For tasks that ask for a jail and do not say which.
+    jail: Jail,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,9 @@ impl Drop for StopGuard {
         }
         self.parts.companions.close();
         if let (Some(pool), Some(threads)) = (&self.parts.pool, threads) {
+            if let Some(keeper) = self.parts.dispatcher.keeper() {
+                keeper.stop();
+            }
             pool.stop(threads);
             report::stopped(&self.parts.dispatcher.commons);
         }
@@ -386,6 +392,22 @@ impl Runtime {
         }
     }
 
+    /// The profile of tasks that ask for a jail and do not say which: see [`Builder::jail`].
+    pub fn jail(&self) -> Jail {
+        self.inner.jail.clone()
+    }
+
+    /// The stock of jailed workers of this profile. In a worker, which has none, one that no task gets into.
+    pub(crate) fn stock(&self, jail: &Jail) -> StockId {
+        self.dispatcher().keeper().map_or(StockId::NONE, |keeper| keeper.stock(jail))
+    }
+
+    /// Counters of jailed workers and their tasks, as of now. All zero inside a task.
+    #[must_use]
+    pub fn jail_stats(&self) -> JailStats {
+        self.dispatcher().keeper().map(|keeper| keeper.stats()).unwrap_or_default()
+    }
+
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.inner.message_bytes_max()
     }
@@ -422,6 +444,7 @@ fn nested_parts() -> Parts {
         supervise: Arc::default(),
         wishes: Wishes::default(),
         mode: if duty.is_process() { Mode::Process } else { Mode::Thread },
+        jail: Jail::compute(),
         companions: Companions::default(),
     }
 }
@@ -485,6 +508,13 @@ fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), 
     if mode == Mode::Inline {
         context::install_panic_hook();
     }
+    let jail = config.jail.clone();
+    dispatcher.keep_jails(Keeper::new(Settings {
+        workers: usize::from(config.jailed_workers),
+        message_bytes_max: config.message_bytes_max,
+        spin_ticks: spin,
+        cpus: config.cpus.clone(),
+    }));
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
     let parts = Parts {
         dispatcher,
@@ -492,6 +522,7 @@ fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), 
         workers,
         limits,
         supervise,
+        jail,
         wishes: wishes.clone(),
         mode,
         companions: Companions::default(),

@@ -7,6 +7,7 @@ use crate::book::Keep;
 use crate::deadlines::Limits;
 use crate::dispatch::{Dispatcher, Push, Ticket};
 use crate::error::{Rejection, TaskError};
+use crate::jail::{self, Order, Sentence, StockId};
 use crate::runtime::PartsRef;
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
@@ -15,12 +16,19 @@ use std::time::Duration;
 /// See the module's head.
 pub(crate) struct Sealed {
     pub(crate) parts: PartsRef,
-    pub(crate) descriptor: Descriptor,
-    pub(crate) keep: Option<Box<Keep>>,
+    pub(crate) body: Body,
     pub(crate) timeout: Option<Duration>,
     /// A moment of the monotonic clock, and the time it gave.
     pub(crate) deadline: Option<(u64, Duration)>,
     pub(crate) grace: Option<Duration>,
+}
+
+/// Where it will go, and what it takes with it.
+pub(crate) enum Body {
+    /// A slot of a lane.
+    Slot(Descriptor, Option<Box<Keep>>),
+    /// The line of a jail. None once it stands there.
+    Jail(Option<Order>, StockId),
 }
 
 /// Why a sealed task was not submitted.
@@ -36,18 +44,24 @@ impl Sealed {
     /// # Blocking
     /// While every lane is full.
     pub(crate) fn submit(mut self) -> Result<Ticket, TaskError> {
-        let keep = self.keep.take();
-        let ticket = self.parts.as_runtime().submit(&self.descriptor, keep)?;
+        let ticket = match &mut self.body {
+            Body::Slot(descriptor, keep) => self.parts.as_runtime().submit(descriptor, keep.take())?,
+            Body::Jail(..) => return self.jail(),
+        };
         self.limit(&ticket);
         Ok(ticket)
     }
 
     /// Publishes it if there is room. Never waits, and runs nothing here.
     pub(crate) fn try_submit(mut self: Box<Self>) -> Result<Ticket, Unsent> {
-        if self.parts.is_inline() {
-            return Err(Unsent::Refused(TaskError::Rejected { reason: Rejection::CannotWait }));
-        }
-        match self.parts.dispatcher().try_submit(&self.descriptor, &mut self.keep) {
+        let sent = match &mut self.body {
+            Body::Jail(..) => return self.jail().map_err(Unsent::Refused),
+            Body::Slot(..) if self.parts.is_inline() => {
+                return Err(Unsent::Refused(TaskError::Rejected { reason: Rejection::CannotWait }));
+            }
+            Body::Slot(descriptor, keep) => self.parts.dispatcher().try_submit(descriptor, keep),
+        };
+        match sent {
             Ok(Some(ticket)) => {
                 self.limit(&ticket);
                 Ok(ticket)
@@ -55,6 +69,16 @@ impl Sealed {
             Ok(None) => Err(Unsent::Full(self)),
             Err(error) => Err(Unsent::Refused(error)),
         }
+    }
+
+    /// Puts it in line for a jailed worker, which never waits.
+    fn jail(&mut self) -> Result<Ticket, TaskError> {
+        let Body::Jail(order, stock) = &mut self.body else { return Err(TaskError::Closed) };
+        let Some(order) = order.take() else { return Err(TaskError::Closed) };
+        let attempt = order.descriptor.attempt;
+        let Self { timeout, deadline, .. } = *self;
+        let sentence = Sentence { stock: *stock, attempt, timeout, deadline };
+        jail::admit(&self.parts, order, &sentence)
     }
 
     fn limit(&self, ticket: &Ticket) {
@@ -93,15 +117,14 @@ impl Dispatcher {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if self.keep.is_none() {
-            return;
-        }
+        let Body::Slot(_, keep) = &mut self.body else { return };
+        let Some(keep) = keep.take() else { return };
         if self.parts.dispatcher().is_foreign() {
             // The blocks are the parent's.
-            std::mem::forget(self.keep.take());
+            std::mem::forget(keep);
             return;
         }
         // Says that the task is closed, which nobody asks here.
-        let _ = self.parts.dispatcher().give_back(self.keep.take());
+        let _ = self.parts.dispatcher().give_back(Some(keep));
     }
 }

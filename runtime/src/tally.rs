@@ -48,10 +48,11 @@ impl Tally {
         match outcome {
             Outcome::Inline { status, .. }
             | Outcome::Message { status, .. }
+            | Outcome::Private { status, .. }
             | Outcome::Bare { status, .. } => self.count_status(*status),
             // The items of a range are counted where they are read.
             Outcome::Range(_) => {}
-            Outcome::Broken(_) => self.failed += 1,
+            Outcome::Broken(_) | Outcome::Failed(_) => self.failed += 1,
         }
     }
 

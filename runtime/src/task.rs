@@ -6,9 +6,10 @@ use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::TaskHandle;
+use crate::jail::{self, Jail, Sentence};
 use crate::mode::Mode;
 use crate::runtime::Runtime;
-use crate::sealed::Sealed;
+use crate::sealed::{Body, Sealed};
 use crate::supervise::{Attempt, Fallback, Guarded, Guards, Hedge, Retry, Source};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
@@ -34,6 +35,8 @@ pub struct Task<A, R> {
     kind: Kind<A, R>,
     limits: Limits,
     mode: Option<Mode>,
+    /// The jail it runs in, if it asks for one.
+    jail: Option<Box<Jail>>,
     /// What is done if it fails; most tasks have none.
     guards: Option<Box<Guards<A, R>>>,
 }
@@ -47,7 +50,7 @@ pub(crate) enum Kind<A, R> {
 impl<R: Portable> Task<(), R> {
     /// A task without input.
     pub fn new(function: fn() -> R) -> Self {
-        Self { kind: Kind::Thunk(function), limits: Limits::default(), mode: None, guards: None }
+        Self { kind: Kind::Thunk(function), limits: Limits::default(), mode: None, jail: None, guards: None }
     }
 }
 
@@ -57,7 +60,13 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// The input is encoded once, straight into shared memory. A closure that captures is refused by the
     /// compiler: pass what it needs as input.
     pub fn with(input: A, function: fn(A) -> R) -> Self {
-        Self { kind: Kind::Function(input, function), limits: Limits::default(), mode: None, guards: None }
+        Self {
+            kind: Kind::Function(input, function),
+            limits: Limits::default(),
+            mode: None,
+            jail: None,
+            guards: None,
+        }
     }
 
     /// The task is over `after` its start with `go` at the latest, waiting in line included: it then has its value, or
@@ -222,6 +231,27 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
+    /// Runs it in a worker that may do no more than the profile says: see [`Jail`].
+    ///
+    /// It goes to a process of its own kind, not to a seat: [`Builder::jailed_workers`](crate::Builder::jailed_workers)
+    /// says how many there are at most. While all of them are busy it waits in the host's memory, where no other task
+    /// can see its input. A [`Task::timeout`] counts from the moment it was given to its worker.
+    ///
+    /// Its input and result may carry no [`SharedSlice`](crate::SharedSlice), for jailed workers map no memory of others.
+    /// Jails are the host's: inside a task this ends as [`Rejection::HostOnly`]; without the kernel's help it ends as
+    /// [`Rejection::Jail`].
+    ///
+    /// ```
+    /// use gorun_runtime::{Jail, Task};
+    ///
+    /// let peek = Task::new(|| std::fs::read("/etc/passwd").is_ok()).jail(Jail::compute().best_effort());
+    /// assert_eq!(peek.go().join(), Ok(false));
+    /// ```
+    pub fn jail(mut self, jail: Jail) -> Self {
+        self.jail = Some(Box::new(jail));
+        self
+    }
+
     /// Starts it on the program's default runtime, or, inside a task, as a nested task.
     ///
     /// Never panics: whatever is wrong comes out of the handle.
@@ -264,7 +294,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
     fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
         let limits = runtime.limits(self.limits);
         let Guards { keeper, policies } = self.guards.map_or_else(Guards::default, |guards| *guards);
-        let guarded = Guarded::new(runtime, limits, policies);
+        let stock = self.jail.as_deref().map(|jail| runtime.stock(jail));
+        let guarded = Guarded::new(runtime, limits, policies).jailed(stock);
         TaskHandle::guarded(match keeper {
             Some(keeper) => guarded.start_kept(keeper(self.kind)),
             None => guarded.start_once(|runtime, attempt| self.kind.seal_for(runtime, attempt)),
@@ -274,6 +305,16 @@ impl<A: Portable, R: Portable> Task<A, R> {
     #[inline]
     fn submit(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
         let limits = runtime.limits(self.limits);
+        if let Some(jail) = &self.jail {
+            let deadline =
+                limits.deadline.map(|allowed| (ticks::system_ns().saturating_add(nanos(allowed)), allowed));
+            let stock = runtime.stock(jail);
+            return jail::submit(
+                runtime,
+                &self.kind,
+                Sentence { stock, attempt: 1, timeout: limits.timeout, deadline },
+            );
+        }
         if !limits.any() {
             return self.kind.submit(runtime, (0, 1));
         }
@@ -298,7 +339,7 @@ impl<A: Portable, R: Portable> Kind<A, R> {
     #[inline]
     fn submit(&self, runtime: &Runtime, marks: (u8, u8)) -> Result<Ticket, TaskError> {
         let (descriptor, keep) = self.seal(runtime, marks)?;
-        runtime.dispatcher().submit(&descriptor, keep)
+        runtime.submit(&descriptor, keep)
     }
 
     /// Encodes the input for an attempt of this number, with this mark.
@@ -337,14 +378,19 @@ impl<A: Portable, R: Portable> Kind<A, R> {
 
     /// Encodes the input for an attempt that may be submitted later.
     fn seal_for(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError> {
-        let Attempt { number, timeout, deadline, grace } = *attempt;
+        let Attempt { number, timeout, deadline, grace, jail } = *attempt;
+        if let Some(stock) = jail {
+            let body = Body::Jail(Some(jail::seal(runtime, self, (stock, number))?), stock);
+            return Ok(Sealed { parts: runtime.parts(), body, timeout, deadline, grace });
+        }
         let is_mortal = timeout.is_some() || deadline.is_some();
         if is_mortal {
             runtime.check_limits()?;
         }
         let mark = if is_mortal { MARK_MORTAL } else { 0 };
         let (descriptor, keep) = self.seal(runtime, (mark, number))?;
-        Ok(Sealed { parts: runtime.parts(), descriptor, keep, timeout, deadline, grace })
+        let body = Body::Slot(descriptor, keep);
+        Ok(Sealed { parts: runtime.parts(), body, timeout, deadline, grace })
     }
 }
 
@@ -362,6 +408,10 @@ fn keep<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Box<dyn Source> {
     Box::new(kind)
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
 /// A descriptor for a function with its shim. The two must agree in their types: this is called only where both
 /// come from one generic constructor.
 #[inline]
@@ -370,10 +420,22 @@ pub(crate) fn describe(
     shim: Shim,
     address: usize,
     payload: [u64; 4],
+    numbers: (u32, u8),
+) -> Result<Descriptor, TaskError> {
+    describe_with(|| runtime.libraries(), shim, address, payload, numbers)
+}
+
+/// [`describe`] for workers that have loaded these libraries.
+#[inline]
+pub(crate) fn describe_with(
+    libraries: impl Fn() -> Vec<String>,
+    shim: Shim,
+    address: usize,
+    payload: [u64; 4],
     (input_bytes, marks): (u32, u8),
 ) -> Result<Descriptor, TaskError> {
     let id = |address| {
-        let found = function::code_id(address, || runtime.libraries());
+        let found = function::code_id(address, &libraries);
         found.map_err(|foreign| TaskError::Rejected { reason: foreign.into() })
     };
     Ok(Descriptor {

@@ -1,9 +1,10 @@
 //! Link: the control socket to a living zygote, and how a zygote comes to life.
 
 use gorun_shm::Segment;
+use gorun_worker::jail::Jail;
 use gorun_worker::os::{fork, identity, offspring, poll, socket};
 use gorun_worker::zygote::protocol::{self, Birth, News, Order, Received};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -39,16 +40,36 @@ impl Link {
     /// Until the new image is being executed, about a millisecond.
     pub(crate) fn start(segment: &Arc<Segment>, lease: BorrowedFd<'_>, hello: Hello) -> io::Result<Self> {
         let file = segment.file().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        let segment_bytes = segment.bytes() as u64;
+        let Hello { first, cpus, family, is_successor } = hello;
+        let hello = |token| Order::Hello { token, segment_bytes, first, cpus, is_successor };
+        Self::execute(hello, &[file, lease], (Some(family), |_| true))
+    }
+
+    /// Starts a zygote of jailed workers, which gets no segment, and of the environment only what the loader and locales
+    /// need.
+    ///
+    /// # Errors
+    /// As [`Link::start`].
+    ///
+    /// # Blocking
+    /// As [`Link::start`].
+    pub(crate) fn start_jailer(lease: BorrowedFd<'_>, cpus: Vec<u32>) -> io::Result<Self> {
+        Self::execute(|token| Order::HelloJailer { token, cpus }, &[lease], (None, is_for_jails))
+    }
+
+    fn execute(
+        hello: impl FnOnce(u128) -> Order,
+        descriptors: &[BorrowedFd<'_>],
+        (family, passes): (Option<u128>, impl Fn(&OsStr) -> bool),
+    ) -> io::Result<Self> {
         let (ours, theirs) = socket::pair()?;
         fork::keep_from_forks(ours.as_fd());
         let token = identity::random_token()?;
-        let Hello { first, cpus, family, is_successor } = hello;
-        let segment_bytes = segment.bytes() as u64;
-        let hello = Order::Hello { token, segment_bytes, first, cpus, is_successor };
         // Sent before the zygote exists, so that it finds everything when it looks.
-        protocol::send(&ours, &hello, &[file, lease])?;
+        protocol::send(&ours, &hello(token), descriptors)?;
         let name = std::env::args_os().next().unwrap_or_else(|| OsString::from("gorun"));
-        let environment = environment_with(&protocol::mark(token), family);
+        let environment = environment_with(&protocol::mark(token), family, passes);
         fork::execute_detached(c"/proc/self/exe", &[c_string(name)], &environment, theirs.as_fd())?;
         Ok(Self { socket: Arc::new(ours) })
     }
@@ -92,6 +113,19 @@ impl Link {
     pub(crate) fn fork(&self, worker: Birth, stderr: Option<BorrowedFd<'_>>) -> io::Result<()> {
         protocol::send(&self.socket, &Order::Fork(worker), stderr.as_slice())
     }
+
+    /// Asks for a jailed worker under this number; with its segment and its bell.
+    ///
+    /// # Errors
+    /// What the kernel said; the zygote may be dead. `InvalidInput` if the profile is too long to be sent.
+    pub(crate) fn jail(
+        &self,
+        cell: u16,
+        (segment_bytes, jail): (u64, Jail),
+        descriptors: [BorrowedFd<'_>; 2],
+    ) -> io::Result<()> {
+        protocol::send(&self.socket, &Order::Jail { cell, segment_bytes, jail }, &descriptors)
+    }
 }
 
 impl Drop for Link {
@@ -100,17 +134,26 @@ impl Drop for Link {
     }
 }
 
-fn environment_with(mark: &str, family: u128) -> Vec<CString> {
+/// Variables that jailed workers get too: the loader's, and those that say how text and time look.
+fn is_for_jails(key: &OsStr) -> bool {
+    const NAMES: [&str; 6] = ["LANG", "LANGUAGE", "TZ", "TMPDIR", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+    let key = key.to_string_lossy();
+    key.starts_with("LD_") || key.starts_with("LC_") || NAMES.contains(&key.as_ref())
+}
+
+fn environment_with(mark: &str, family: Option<u128>, passes: impl Fn(&OsStr) -> bool) -> Vec<CString> {
     // A program that a task of another runtime started has that one's mark.
-    let own = std::env::vars_os().filter(|(key, _)| key != offspring::VARIABLE).map(|(key, value)| {
-        let mut entry = key;
-        entry.push("=");
-        entry.push(value);
-        c_string(entry)
-    });
+    let own = std::env::vars_os().filter(|(key, _)| key != offspring::VARIABLE && passes(key)).map(
+        |(key, value)| {
+            let mut entry = key;
+            entry.push("=");
+            entry.push(value);
+            c_string(entry)
+        },
+    );
     let mark = format!("{}={mark}", protocol::VARIABLE);
-    let family = format!("{}={family:032x}", offspring::VARIABLE);
-    own.chain([mark, family].map(|entry| c_string(OsString::from(entry)))).collect()
+    let family = family.map(|family| format!("{}={family:032x}", offspring::VARIABLE));
+    own.chain([mark].into_iter().chain(family).map(|entry| c_string(OsString::from(entry)))).collect()
 }
 
 fn c_string(text: OsString) -> CString {

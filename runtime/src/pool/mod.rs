@@ -30,7 +30,7 @@ use gorun_worker::wire::control::{Assignment, DEPTH_MAX, NO_SEAT, RangeProgress,
 use gorun_worker::wire::ids::{LaneId, WorkerId};
 use gorun_worker::wire::status::{MARK_IN_BLOCK, MARK_RANGE, Status};
 use gorun_worker::zygote::protocol::{Birth, ProcessEnd};
-use link::Link;
+pub(crate) use link::Link;
 use roster::{Action, Roster};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -555,7 +555,7 @@ const TEAR_DOWN_MS_MAX: i64 = 10_000;
 const ORPHAN_MS_MAX: i64 = 1_000;
 
 /// Where a lease is made, kept from forks of the host.
-fn open_lease() -> std::io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn open_lease() -> std::io::Result<(OwnedFd, OwnedFd)> {
     let (read_end, write_end) = lease::pipe()?;
     fork::keep_from_forks(write_end.as_fd());
     Ok((read_end, write_end))

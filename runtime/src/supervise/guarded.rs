@@ -16,6 +16,7 @@ use crate::deadlines::{Alarm, Limits};
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Place, Rejection, TaskError};
 use crate::handle::resolve;
+use crate::jail::StockId;
 use crate::runtime::{PartsRef, Runtime};
 use crate::sealed::{Sealed, Unsent};
 use crate::select::unpark_this_thread;
@@ -46,6 +47,8 @@ pub(crate) struct Attempt {
     /// The deadline of all attempts: its moment and the time it gave.
     pub(crate) deadline: Option<(u64, Duration)>,
     pub(crate) grace: Option<Duration>,
+    /// The stock of its jail, if it has one.
+    pub(crate) jail: Option<StockId>,
 }
 
 /// See the module's head.
@@ -96,7 +99,13 @@ impl<R: Portable> Guarded<R> {
         Self {
             parts: runtime.parts(),
             phase: Phase::Taken,
-            attempt: Attempt { number: 1, timeout: limits.timeout, deadline, grace: limits.grace },
+            attempt: Attempt {
+                number: 1,
+                timeout: limits.timeout,
+                deadline,
+                grace: limits.grace,
+                jail: None,
+            },
             source: None,
             tries: Tries::default(),
             policies,
@@ -104,6 +113,12 @@ impl<R: Portable> Guarded<R> {
             times: None,
             result: PhantomData,
         }
+    }
+
+    /// The same, each attempt in a jail.
+    pub(crate) fn jailed(mut self, stock: Option<StockId>) -> Self {
+        self.attempt.jail = stock;
+        self
     }
 
     /// Starts the only attempt.
@@ -503,6 +518,10 @@ fn known<T>(what: &'static str, name: &str, policy: Option<T>) -> Result<T, Task
 
 /// True for an outcome that carries a value.
 fn has_value(outcome: &Outcome) -> bool {
-    let (Outcome::Inline { status, .. } | Outcome::Message { status, .. }) = outcome else { return false };
+    let (Outcome::Inline { status, .. } | Outcome::Message { status, .. } | Outcome::Private { status, .. }) =
+        outcome
+    else {
+        return false;
+    };
     *status == Status::Finished
 }
