@@ -399,13 +399,19 @@ impl Runtime {
 
     /// The stock of jailed workers of this profile. In a worker, which has none, one that no task gets into.
     pub(crate) fn stock(&self, jail: &Jail) -> StockId {
-        self.dispatcher().keeper().map_or(StockId::NONE, |keeper| keeper.stock(jail))
+        self.keeper().map_or(StockId::NONE, |keeper| keeper.stock(jail))
     }
 
     /// Counters of jailed workers and their tasks, as of now. All zero inside a task.
     #[must_use]
     pub fn jail_stats(&self) -> JailStats {
-        self.dispatcher().keeper().map(|keeper| keeper.stats()).unwrap_or_default()
+        self.keeper().map(|keeper| keeper.stats()).unwrap_or_default()
+    }
+
+    /// None in a fork of the host too, where its lock may be held by a thread that is not there.
+    fn keeper(&self) -> Option<&Keeper> {
+        let dispatcher = self.dispatcher();
+        dispatcher.keeper().map(Arc::as_ref).filter(|_| !dispatcher.is_foreign())
     }
 
     pub(crate) fn message_bytes_max(&self) -> u64 {

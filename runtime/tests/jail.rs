@@ -320,6 +320,37 @@ fn a_path_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_path_that_comes_later_is_found_later() {
+    let _watchdog = Watchdog::start("a_path_that_comes_later_is_found_later");
+    let runtime = runtime(1);
+    let path = std::env::temp_dir().join(format!("gorun-jail-later-{}", std::process::id()));
+    let look = || Task::new(|| 1_u8).jail(Jail::read_only([&path])).go_on(&runtime).join();
+    (0..5).for_each(|_| assert!(look().is_err()));
+    std::fs::write(&path, "text").expect("write a file");
+    eventually(|| match look() {
+        Ok(_) => true,
+        // Without Landlock it never is.
+        Err(TaskError::Rejected { reason: Rejection::Jail { reason } }) => {
+            !matches!(reason, JailRefusal::Path { .. })
+        }
+        Err(other) => panic!("{other}"),
+    });
+    std::fs::remove_file(&path).expect("remove the file");
+}
+
+#[test]
+fn a_profile_with_too_many_paths_is_refused() {
+    let _watchdog = Watchdog::start("a_profile_with_too_many_paths_is_refused");
+    let runtime = runtime(1);
+    let many = Jail::read_only((0..1000).map(|n| format!("/folder/{n}"))).best_effort();
+    let outcome = Task::new(|| 1_u8).jail(many).go_on(&runtime).join();
+    let Err(TaskError::Rejected { reason: Rejection::Jail { reason } }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(matches!(reason, JailRefusal::TooManyPaths { .. }), "{reason}");
+}
+
+#[test]
 fn without_processes_a_jail_is_refused() {
     let _watchdog = Watchdog::start("without_processes_a_jail_is_refused");
     let runtime = Runtime::builder().workers(1).processes(false).build().expect("build a runtime");
@@ -343,4 +374,81 @@ fn a_runtime_that_is_dropped_ends_its_jailed_tasks() {
         drop(runtime);
         assert_eq!((running.join(), waiting.join()), (Err(TaskError::Closed), Err(TaskError::Closed)));
     }
+}
+
+/// Many threads start tasks of every kind and treat their handles in every way: each ends in a way that fits.
+#[test]
+fn a_crowd_gets_all_its_outcomes() {
+    let _watchdog = Watchdog::start("a_crowd_gets_all_its_outcomes");
+    let runtime = runtime(3);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let runtime = &runtime;
+            scope.spawn(move || (0..60).for_each(|round| one_of_the_crowd(runtime, thread * 1000 + round)));
+        }
+    });
+    let stats = runtime.jail_stats();
+    assert_eq!(stats.submitted, 240);
+    eventually(|| {
+        let stats = runtime.jail_stats();
+        let ended =
+            stats.finished + stats.panicked + stats.lost + stats.timed_out + stats.cancelled + stats.failed;
+        ended == 240 && (stats.busy, stats.waiting) == (0, 0)
+    });
+}
+
+fn one_of_the_crowd(runtime: &Runtime, number: u64) {
+    let mut random = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut choose = |of: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % of
+    };
+    let profile = match choose(3) {
+        0 => jail(),
+        1 => jail().fresh(),
+        _ => jail().memory(100 << 20),
+    };
+    let work = |(kind, number): (u64, u64)| -> u64 {
+        match kind {
+            0 => std::process::abort(),
+            1 => panic!("as asked"),
+            2 => endless(),
+            _ => {}
+        }
+        number
+    };
+    let kind = choose(8);
+    let task = Task::with((kind, number), work).jail(profile);
+    // What never ends has a limit.
+    let task = match choose(2) {
+        _ if kind != 2 => task,
+        0 => task.deadline(SHORT),
+        _ => task.timeout(SHORT),
+    };
+    let handle = task.go_on(runtime);
+    let outcome = match choose(6) {
+        0 => return drop(handle),
+        1 => block_on(handle),
+        2 => {
+            eventually(|| handle.is_finished());
+            handle.join()
+        }
+        3 => {
+            let (_, killed) = (handle.cancel(), handle.kill());
+            let outcome = handle.join();
+            assert!(!killed || outcome == Err(TaskError::Cancelled), "{outcome:?}");
+            return;
+        }
+        _ => handle.join(),
+    };
+    let fits = match (&outcome, kind) {
+        (Err(TaskError::WorkerLost { evidence }), 0) => evidence.signal() == Some(6),
+        (Err(TaskError::Panicked { message, .. }), 1) => message == "as asked",
+        (Err(TaskError::TimedOut { after }), 2) => *after == SHORT,
+        (Ok(value), 3..) => *value == number,
+        _ => false,
+    };
+    assert!(fits, "kind {kind}: {outcome:?}");
 }

@@ -18,7 +18,7 @@ pub(super) enum Standing {
     Busy(u64),
     /// Its task has ended, and somebody copies the outcome out.
     Read(u64),
-    /// It was killed, or has ended while its outcome is copied out; it gets no task any more.
+    /// It was killed, and gets no task any more.
     Dying(Option<u64>),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Cell {
     /// Its process, once the jailer has told.
     process: Option<(i32, Arc<OwnedFd>)>,
     /// True if its process is to be killed as soon as it is known.
-    doomed: bool,
+    pub(super) is_doomed: bool,
     /// Rung by the worker when a task ends for which that was asked.
     pub(super) bell: Arc<WakeUp>,
     /// True if the bell will ring for the task it has.
@@ -55,7 +55,7 @@ impl Cell {
             standing: Standing::Idle,
             next: 0,
             process: None,
-            doomed: false,
+            is_doomed: false,
             bell,
             is_armed: false,
             is_orphan: false,
@@ -81,22 +81,23 @@ impl Cell {
     /// The jailer says which process it is.
     pub(super) fn told_of(&mut self, pid: i32, pidfd: Option<OwnedFd>) {
         self.process = pidfd.map(|pidfd| (pid, Arc::new(pidfd)));
-        if self.doomed {
+        if self.is_doomed {
             self.kill();
         }
     }
 
     /// Kills the process, now or as soon as it is known. What it was doing ends when it is gone.
     pub(super) fn kill(&mut self) {
-        self.doomed = true;
+        self.is_doomed = true;
         if let Some((_, pidfd)) = &self.process {
             // One that is gone already is what we want.
             let _ = pidfd::kill(pidfd);
         }
         self.standing = match self.standing {
-            Standing::Busy(task) | Standing::Read(task) => Standing::Dying(Some(task)),
+            Standing::Busy(task) => Standing::Dying(Some(task)),
             Standing::Idle => Standing::Dying(None),
-            dying @ Standing::Dying(_) => dying,
+            // Whoever reads ends the task, and asks whether the cell is doomed.
+            other @ (Standing::Read(_) | Standing::Dying(_)) => other,
         };
     }
 

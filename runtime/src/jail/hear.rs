@@ -155,9 +155,12 @@ impl State {
     }
 }
 
-/// Why a worker that exited so has not come as far as serving; none if it has, for then the code is the task's.
+/// Why a worker that ended so has not come as far as serving; none if it has, for then the end is the task's.
 fn failed_start(end: ProcessEnd, began: bool) -> Option<JailRefusal> {
-    let ProcessEnd::Exited { code } = end else { return None };
-    let meaning = exit::meaning(code).filter(|_| !began)?;
-    Some(JailRefusal::NoProcess { message: meaning.to_owned() })
+    let message = match end {
+        ProcessEnd::Exited { code } => exit::meaning(code)?,
+        ProcessEnd::Unknown => "the zygote of jailed workers has ended",
+        ProcessEnd::Signalled { .. } => return None,
+    };
+    (!began).then(|| JailRefusal::NoProcess { message: message.to_owned() })
 }

@@ -103,17 +103,15 @@ impl Keeper {
             return Err(TaskError::Closed);
         }
         let Some(stock) = state.stocks.get(sentence.stock.0) else { return Err(TaskError::Closed) };
-        if let Some(refusal) = &stock.refused {
+        if let Some(refusal) = stock.refusal() {
             return Err(refuse(refusal.clone()));
         }
         let id = state.admit(inmate, deadline);
         state.serve(self.settings.workers, &mut effects);
-        let is_direct = state.waiting.is_empty();
-        let has_spare = is_direct && state.wanted_ahead(self.settings.workers).is_none();
-        let has_time = state.inmates.get(&id).is_none_or(|inmate| inmate.timeout_ns.is_none());
+        let is_busy = state.has_chores(self.settings.workers);
         drop(state);
         self.carry_out(effects);
-        if !has_spare || !has_time || deadline.is_some() {
+        if is_busy {
             self.wake();
         }
         Ok(id)
@@ -162,9 +160,9 @@ impl Keeper {
             let outcome = memory.put(position, &order);
             let mut state = self.lock();
             state.moved(task, cell, outcome, &mut effects);
-            let is_heard = state.inmates.get(&task).is_some_and(State::is_to_be_told);
+            let is_watched = state.is_watched(task);
             drop(state);
-            if is_heard {
+            if is_watched {
                 self.wake();
             }
         }
@@ -178,7 +176,7 @@ impl Keeper {
         let mut state = self.lock();
         state.end_reading(cell, task, taken, &mut effects);
         state.serve(self.settings.workers, &mut effects);
-        let is_busy = !state.waiting.is_empty() || state.wanted_ahead(self.settings.workers).is_some();
+        let is_busy = state.has_chores(self.settings.workers);
         drop(state);
         self.carry_out(effects);
         if is_busy {

@@ -2,7 +2,7 @@
 //! tasks somebody waits for, and processes of which no jailer tells any more.
 
 use super::cell::{Cell, Standing};
-use super::inmate::{Phase, Verdict};
+use super::inmate::{Inmate, Phase, Verdict};
 use super::keeper::Keeper;
 use super::memory::Memory;
 use super::state::{CLOSED, Effects, State, StockId, bare};
@@ -238,6 +238,9 @@ fn shut_down(keeper: &Keeper, jailer: Option<Jailer>) {
         let _ = pidfd::kill(&*pidfd);
         let _ = poll::wait_one(pidfd.as_fd(), TEAR_DOWN_MS_MAX);
     }
+    // What ended before the shutdown has its outcome.
+    let cells: Vec<u16> = keeper.lock().numbered().map(|(number, _)| number).collect();
+    cells.into_iter().for_each(|number| keeper.read(number));
     let mut effects = Effects::default();
     let mut state = keeper.lock();
     let open: Vec<(u64, u8)> = state.inmates.iter().map(|(task, inmate)| (*task, inmate.attempt)).collect();
@@ -251,8 +254,19 @@ fn shut_down(keeper: &Keeper, jailer: Option<Jailer>) {
 }
 
 impl State {
+    /// True if the keeper's thread has something to do now: a task waits, or a cell is to be started ahead.
+    pub(super) fn has_chores(&self, limit: usize) -> bool {
+        !self.waiting.is_empty() || self.wanted_ahead(limit).is_some()
+    }
+
+    /// True if the keeper's thread has to look after a task that runs now: for its end, or at a time.
+    pub(super) fn is_watched(&self, task: u64) -> bool {
+        let Some(inmate) = self.inmates.get(&task) else { return false };
+        !self.waiting.is_empty() || Self::is_to_be_told(inmate) || !inmate.dues.is_empty()
+    }
+
     /// True if the keeper must hear of the task's end by itself.
-    pub(super) fn is_to_be_told(inmate: &super::inmate::Inmate) -> bool {
+    fn is_to_be_told(inmate: &Inmate) -> bool {
         inmate.is_detached || inmate.waker.is_some()
     }
 

@@ -38,12 +38,22 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(super) struct Stock {
     pub(super) jail: Arc<Jail>,
-    /// Why no worker of this profile can be had.
-    pub(super) refused: Option<JailRefusal>,
+    /// Why no worker of this profile can be had, and until when that is taken for granted.
+    refused: Option<(JailRefusal, u64)>,
     /// Workers in a row that ended before they served.
     failed_starts: u32,
 }
 
+impl Stock {
+    /// Why no worker of this profile can be had now.
+    pub(super) fn refusal(&self) -> Option<&JailRefusal> {
+        let (refusal, until_ns) = self.refused.as_ref()?;
+        (ticks::system_ns() < *until_ns).then_some(refusal)
+    }
+}
+
+/// How long a profile is refused whose workers failed to start: a path may be made, a limit be raised.
+const REFUSED_NS: u64 = 1_000_000_000;
 /// Failed starts in a row after which a profile is given up.
 const FAILED_STARTS_MAX: u32 = 3;
 
@@ -124,7 +134,7 @@ impl State {
     ) -> StockId {
         let known = self.stocks.iter().position(|stock| *stock.jail == *jail);
         StockId(known.unwrap_or_else(|| {
-            let refused = check(jail).err();
+            let refused = check(jail).err().map(|refusal| (refusal, u64::MAX));
             self.stocks.push(Stock { jail: Arc::new(jail.clone()), refused, failed_starts: 0 });
             self.stocks.len() - 1
         }))
@@ -227,7 +237,7 @@ impl State {
         if cell.standing == Standing::Read(task) {
             cell.standing = Standing::Idle;
             self.stocks[cell.stock.0].failed_starts = 0;
-            if is_fresh || !taken.is_clean {
+            if is_fresh || cell.is_doomed || !taken.is_clean {
                 cell.kill();
             }
             self.end(task, taken.outcome, effects);
@@ -318,8 +328,9 @@ impl State {
     /// The stock of which a cell should be started ahead of need, if one is.
     pub(super) fn wanted_ahead(&self, limit: usize) -> Option<(StockId, usize)> {
         let stock = self.recent?;
-        let Stock { jail, refused, .. } = self.stocks.get(stock.0)?;
-        if refused.is_some() {
+        let Stock { jail, failed_starts, .. } = self.stocks.get(stock.0)?;
+        // One that could not start is tried again when a task asks for it.
+        if *failed_starts > 0 {
             return None;
         }
         // With a process for each task as many as may run at once, otherwise one for a death.
@@ -338,9 +349,11 @@ impl State {
         }
     }
 
-    /// No worker of this profile can be had: refuses all that wait for one, and all to come.
+    /// No worker of this profile can be had: refuses all that wait for one, and all to come for a while.
     pub(super) fn give_up(&mut self, stock: StockId, refusal: &JailRefusal, effects: &mut Effects) {
-        self.stocks[stock.0].refused = Some(refusal.clone());
+        let until_ns = ticks::system_ns().saturating_add(REFUSED_NS);
+        let place = &mut self.stocks[stock.0];
+        (place.refused, place.failed_starts) = (Some((refusal.clone(), until_ns)), 1);
         let is_its = |task: &u64| self.inmates.get(task).is_some_and(|inmate| inmate.stock == stock);
         let (refused, kept): (VecDeque<u64>, VecDeque<u64>) =
             self.waiting.iter().partition(|task| is_its(task));

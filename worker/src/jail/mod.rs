@@ -31,11 +31,13 @@
 //! **Not protected against**: flaws of the kernel in the calls that are left; what can be learned from timing and
 //! shared caches; a processor kept busy, unless the task has a deadline or the profile a `cpu_time`; nonsense as a
 //! result, which is decoded with the same checks as any other but means what the task wanted it to mean; a worker
-//! that served a hostile task and serves the next, whose input it then sees: that is what `fresh` is for. All workers
+//! that served a hostile task and serves the next, whose input it then sees, or that says it has ended a task and runs
+//! on in vain until the next one's deadline: that is what `fresh` is for. All workers
 //! of one runtime's jail share one layout of addresses.
 
 mod profile;
 mod refusal;
 
 pub use profile::Jail;
+pub(crate) use profile::PROFILE_BYTES_MAX;
 pub use refusal::{JailPart, JailRefusal};

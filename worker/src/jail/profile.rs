@@ -12,6 +12,8 @@ const OPEN_FILES: u32 = 64;
 const MESSAGE_BYTES_MAX: u64 = 16 << 20;
 /// Smallest and largest such limit.
 const MESSAGE_BYTES: (u64, u64) = (4096, 1 << 30);
+/// Most bytes of a profile: it travels in one packet, beside an order.
+pub(crate) const PROFILE_BYTES_MAX: u64 = 16 << 10;
 /// Least memory: a worker needs some to find its task.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
@@ -105,7 +107,7 @@ impl Jail {
 
     /// Bytes of address space that the worker may add to what it starts with, at least 1 MiB; 1 GiB if this is not
     /// called. Over it an allocation fails, which in Rust ends the process by default. The task's input and result lie
-    /// in a segment beside, of some ten times [`Jail::message_bytes_max`] at most.
+    /// in a segment beside, of 34 MiB and twice [`Jail::message_bytes_max`] at most.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes.max(MEMORY_BYTES_MIN);
         self
@@ -175,6 +177,12 @@ impl Jail {
         !self.read.is_empty() || !self.write.is_empty()
     }
 
+    /// Bytes of the profile as it is sent, if there are more than can be.
+    pub(crate) fn too_long(&self) -> Option<u64> {
+        let bytes = bincode::serialized_size(self).unwrap_or(u64::MAX);
+        (bytes > PROFILE_BYTES_MAX).then_some(bytes)
+    }
+
     /// The oldest Landlock that holds what the profile promises: the third knows of truncation.
     pub(crate) fn landlock_needed(&self) -> i32 {
         if self.write.is_empty() { 1 } else { 3 }
@@ -212,6 +220,13 @@ mod tests {
         assert_eq!(Jail::compute().message_bytes_max(5000).message_limit(), 8192);
         assert_eq!(Jail::compute().message_bytes_max(u64::MAX).message_limit(), 1 << 30);
         assert_eq!(Jail::compute().memory(0).memory_bytes, MEMORY_BYTES_MIN);
+    }
+
+    #[test]
+    fn a_profile_with_too_many_paths_is_known() {
+        let few = Jail::read_only((0..100).map(|n| format!("/folder/{n}")));
+        let many = Jail::read_only((0..1000).map(|n| format!("/folder/{n}")));
+        assert!(few.too_long().is_none() && many.too_long().is_some());
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 pub const LAYOUT_VERSION: u64 = 3;
 
 const PAGE: u64 = 4096;
+/// A segment with one record is that of one jailed worker, which may touch all of it: it has so many times fewer blocks,
+/// which take 33 MiB and twice the largest block at most.
+const CELL_DIVISOR: u32 = 64;
 
 /// The segment's first page.
 #[repr(C, align(128))]
@@ -148,7 +151,9 @@ impl Map {
         let nested = take(size_of::<Slot>(), records * u64::from(shape.nested_slots));
         let notice_headers = take(size_of::<RingHeader>(), records);
         let notice_words = take(8, records * u64::from(shape.notice_slots));
-        let (blocks, bytes) = BlockShape::plan(next, &BlockLimits::FULL.cut_at(shape.block_bytes_max));
+        let limits =
+            if records == 1 { BlockLimits::FULL.divided_by(CELL_DIVISOR) } else { BlockLimits::FULL };
+        let (blocks, bytes) = BlockShape::plan(next, &limits.cut_at(shape.block_bytes_max));
         let bytes = bytes.next_multiple_of(PAGE);
         Self {
             shape,

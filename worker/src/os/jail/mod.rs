@@ -13,7 +13,7 @@ mod paths;
 
 pub use descriptors::{Held, hold_only};
 
-use crate::jail::{Jail, JailPart, JailRefusal};
+use crate::jail::{Jail, JailPart, JailRefusal, PROFILE_BYTES_MAX};
 use limits::Limits;
 use std::io;
 
@@ -28,6 +28,9 @@ pub fn call_name(call: u64) -> Option<&'static str> {
 /// # Errors
 /// [`JailRefusal`] with the first part that is lacking, unless the profile does without.
 pub fn check(jail: &Jail) -> Result<(), JailRefusal> {
+    if let Some(bytes) = jail.too_long() {
+        return Err(JailRefusal::TooManyPaths { bytes, limit: PROFILE_BYTES_MAX });
+    }
     if jail.is_best_effort() {
         return Ok(());
     }
