@@ -3,13 +3,14 @@
 //! One dispatcher per producer: the host's has a lane per seat, a worker's has its nested lane. The lock of a
 //! book is held for a push or a take, never while waiting.
 
-use crate::book::{Book, EntryId, Keep, Outcome, Pushed};
+use crate::book::{Book, Keep, Outcome, Pushed};
 use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
 use crate::home::Home;
 use crate::jail::Keeper;
 use crate::quarantine::{Fingerprint, Screen};
 use crate::tally::Tally;
+pub(crate) use crate::ticket::Ticket;
 use crossbeam_utils::CachePadded;
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks::Rate;
@@ -27,32 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-/// A task that was accepted: where it stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket {
-    pub(crate) lane: u16,
-    pub(crate) position: u64,
-    entry: EntryId,
-}
-
-/// Lane of a task that stands with the jail's keeper, under its position as number.
-const JAIL: u16 = u16::MAX;
-
-impl Ticket {
-    /// Position of a task that never stood in a slot. No task gets that far, and no slot is in its lap.
-    const NO_POSITION: u64 = u64::MAX - 1;
-
-    /// For the jailed task of this number.
-    pub(crate) fn jailed(number: u64) -> Self {
-        Self { lane: JAIL, position: number, entry: EntryId::NONE }
-    }
-
-    /// Of a task that has ended without ever standing in a slot.
-    pub(crate) fn of_ended(lane: u16, entry: EntryId) -> Self {
-        Self { lane, position: Self::NO_POSITION, entry }
-    }
-}
-
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
@@ -66,7 +41,7 @@ pub(crate) struct Dispatcher {
     pub(crate) deadlines: Deadlines,
     pub(crate) screen: Screen,
     /// Of jailed tasks; none in a worker.
-    jail: OnceLock<Arc<Keeper>>,
+    pub(crate) jail: OnceLock<Arc<Keeper>>,
     closed: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
@@ -146,25 +121,6 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         fork::forks() != self.forks
-    }
-
-    /// Gives the dispatcher of a host its keeper of jailed tasks, once.
-    pub(crate) fn keep_jails(&self, keeper: Arc<Keeper>) {
-        let _ = self.jail.set(keeper);
-    }
-
-    /// The keeper of jailed tasks; none in a worker.
-    pub(crate) fn keeper(&self) -> Option<&Arc<Keeper>> {
-        self.jail.get()
-    }
-
-    /// The keeper that has the task of this ticket, if it is a jailed one.
-    #[inline]
-    fn keeper_of(&self, ticket: &Ticket) -> Option<&Keeper> {
-        if ticket.lane != JAIL {
-            return None;
-        }
-        self.jail.get().map(Arc::as_ref)
     }
 
     /// True in a worker.

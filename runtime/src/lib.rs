@@ -34,6 +34,7 @@ mod supervise;
 mod symbols;
 mod tally;
 pub mod task;
+mod ticket;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
