@@ -42,7 +42,7 @@ pub(crate) struct Dispatcher {
     pub(crate) screen: Screen,
     /// Of jailed tasks; none in a worker.
     pub(crate) jail: OnceLock<Arc<Keeper>>,
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
     /// True in a worker: a waiting task then runs others meanwhile.
@@ -450,65 +450,12 @@ impl Dispatcher {
         }
     }
 
-    /// Accepts nothing more and ends every task that was not started.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
-        self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed, [0; 4]));
-        self.wake_alarms();
-    }
-
-    /// Ends every task that `dead` was running, as lost.
-    pub(crate) fn end_all_lost(&self, dead: OwnerId, payload: [u64; 4]) {
-        self.end_all(|book, lane, position| book.end_lost(lane, position, dead, Status::Lost, payload));
-    }
-
-    /// Moves every outcome out of the slots, before a dead worker's memory is reclaimed.
-    pub(crate) fn collect_ended(&self) {
-        for lane in 0..self.lane_count() {
-            let collected = self.with_book(lane, |book, ring| book.collect_ended(ring));
-            for position in collected {
-                let (slot, _) = self.ring(lane).slot(position);
-                futex::wake(slot.futex(), u32::MAX >> 1);
-            }
-        }
-    }
-
-    /// Ends every task that `dead` was running.
-    pub(crate) fn close_running(&self, dead: OwnerId) {
-        self.end_all(|book, lane, position| book.end_lost(lane, position, dead, Status::Closed, [0; 4]));
-    }
-
-    fn end_all(&self, end: impl Fn(&mut Book, Lane<'_>, u64) -> Option<u8>) {
-        for lane in 0..self.lane_count() {
-            self.end_in_lane(lane, &end);
-        }
-    }
-
-    /// Tries to end every open task of the lane; true if there were any.
-    pub(crate) fn end_in_lane(
-        &self,
-        lane: u16,
-        end: impl Fn(&mut Book, Lane<'_>, u64) -> Option<u8>,
-    ) -> bool {
-        let (ended, open) = self.with_book(lane, |book, ring| {
-            let open = book.open_positions();
-            let ended = open
-                .filter_map(|position| end(book, ring, position).map(|flags| (position, flags)))
-                .collect::<Vec<_>>();
-            (ended, book.uncollected() > 0)
-        });
-        for (position, flags) in ended {
-            self.tell(lane, position, flags);
-        }
-        open
-    }
-
     #[expect(clippy::cast_possible_truncation, reason = "lanes are numbered by a u16")]
     pub(crate) fn lane_count(&self) -> u16 {
         self.lanes.len() as u16
     }
 
-    fn ring(&self, lane: u16) -> Lane<'_> {
+    pub(crate) fn ring(&self, lane: u16) -> Lane<'_> {
         self.commons.lane(self.lanes[usize::from(lane)].id)
     }
 
@@ -559,7 +506,7 @@ impl Dispatcher {
     }
 
     /// Wakes or notifies whoever waits for a task that was ended here and not by a worker.
-    fn tell(&self, lane: u16, position: u64, flags: u8) {
+    pub(crate) fn tell(&self, lane: u16, position: u64, flags: u8) {
         if flags & Word::SLEEPER != 0 {
             let (slot, _) = self.ring(lane).slot(position);
             futex::wake(slot.futex(), u32::MAX >> 1);

@@ -7,6 +7,7 @@ mod builder;
 pub mod config;
 mod deadlines;
 mod dispatch;
+mod endings;
 pub mod error;
 mod evidence;
 mod go;

@@ -75,6 +75,9 @@ pub(super) struct RuntimeFlags {
     /// [GORUN_QUARANTINE_AFTER]
     #[arg(long, value_name = "N", value_parser = crashes)]
     quarantine_after: Option<u64>,
+    /// Jailed workers that may have a task at once, 1 to 120 [GORUN_JAILED_WORKERS; default: as many as workers]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    jailed_workers: Option<u64>,
 
     /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
     #[arg(long)]
@@ -116,6 +119,7 @@ impl RuntimeFlags {
             ("GORUN_MEMORY_SOFT", self.memory_soft),
             ("GORUN_MEMORY_MAX", self.memory_max),
             ("GORUN_QUARANTINE_AFTER", self.quarantine_after),
+            ("GORUN_JAILED_WORKERS", self.jailed_workers),
             ("GORUN_PROCESSES", self.threads.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
@@ -187,6 +191,7 @@ mod tests {
             memory_soft: Some(1 << 20),
             memory_max: Some(1 << 21),
             quarantine_after: Some(5),
+            jailed_workers: Some(2),
             threads: true,
         };
         let expected = [
@@ -203,6 +208,7 @@ mod tests {
             ("GORUN_MEMORY_SOFT", "1048576"),
             ("GORUN_MEMORY_MAX", "2097152"),
             ("GORUN_QUARANTINE_AFTER", "5"),
+            ("GORUN_JAILED_WORKERS", "2"),
             ("GORUN_PROCESSES", "0"),
             ("GORUN_PLACEMENT", "none"),
         ];
@@ -230,6 +236,7 @@ mod tests {
         let over = |limit: &Limit| usize::try_from(limit.range.end() + 1).unwrap();
         let builder = || Runtime::builder().processes(false);
         assert_eq!(allowed_by_runtime(builder().workers(over(&WORKERS))), WORKERS.to_string());
+        assert_eq!(allowed_by_runtime(builder().jailed_workers(over(&WORKERS))), WORKERS.to_string());
         assert_eq!(allowed_by_runtime(builder().spares(over(&SPARES))), SPARES.to_string());
         assert_eq!(allowed_by_runtime(builder().queue_slots(65)), QUEUE_SLOTS.to_string());
         assert_eq!(allowed_by_runtime(builder().message_bytes_max(4097)), MESSAGE_BYTES.to_string());

@@ -154,10 +154,12 @@ mod tests {
     #[test]
     fn a_delay_is_what_was_said_or_what_is_known() {
         let (times, ms) = (Times::default(), Duration::from_millis(1));
-        let times = Some(&times);
-        assert_eq!(Hedge::after(ms).delay(times), Some(ms));
-        assert_eq!((Hedge::p95().delay(times), Hedge::p95().at_first(ms).delay(times)), (None, Some(ms)));
-        (0..20).for_each(|_| times.unwrap().note(9));
-        assert_eq!(Hedge::p95().at_first(ms).delay(times), Some(Duration::from_nanos(9)));
+        assert_eq!(Hedge::after(ms).delay(Some(&times)), Some(ms));
+        assert_eq!(
+            (Hedge::p95().delay(Some(&times)), Hedge::p95().at_first(ms).delay(Some(&times))),
+            (None, Some(ms))
+        );
+        (0..20).for_each(|_| times.note(9));
+        assert_eq!(Hedge::p95().at_first(ms).delay(Some(&times)), Some(Duration::from_nanos(9)));
     }
 }
