@@ -78,7 +78,7 @@ pub struct Config {
     /// How long an idle worker or a waiting thread spins before it sleeps, at most 1 ms. Default 8 us, and 0
     /// where only one processor may be used. `GORUN_SPIN_US`.
     pub spin: Duration,
-    /// Where tasks run that say nothing else. Default in processes. `GORUN_MODE=inline|thread|process`, and
+    /// Where tasks run that say nothing else. Default in processes. `GORUN_MODE=inline|thread|process|jailed`, and
     /// `GORUN_PROCESSES=0` for `thread`.
     pub mode: Mode,
     /// When a task is over at the latest, from `go` on, if it says nothing else; 1 us to 1 year. Default none.

@@ -9,12 +9,13 @@ use crate::deadlines::{Deadline, Limits};
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::handle::resolve;
+use crate::jail::{self, Sentence, StockId};
 use crate::pace::{GRAIN_MAX, Pace, RANGE_BYTES_MAX, Round};
 use crate::quarantine::{Fence, Stretch};
 use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
 use crate::tally::Tally;
-use crate::task::{self, rejected};
+use crate::task::{self, Kind, rejected};
 use gorun_shm::blocks::{OwnedBlock, SharedBlock};
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
@@ -280,7 +281,8 @@ where
     fn hand_out(&mut self) {
         let Ok(runtime) = &self.runtime else { return };
         let runtime = runtime.clone();
-        let singly = self.fixed_grain == Some(1);
+        let stock = runtime.stock_of(None);
+        let singly = stock.is_some() || self.fixed_grain == Some(1);
         let window = runtime.workers() * if singly { SINGLES_PER_SEAT } else { RANGES_PER_SEAT };
         if let Some(Deadline { at_ns, allowed }) = self.deadline
             && self.failed.is_none()
@@ -289,6 +291,12 @@ where
             self.failed = Some(TaskError::TimedOut { after: allowed });
         }
         while self.under_way.len() < window && self.failed.is_none() {
+            if let Some(stock) = stock {
+                if self.hand_out_jailed(&runtime, stock) {
+                    continue;
+                }
+                return;
+            }
             if singly && self.hand_out_single(&runtime) {
                 continue;
             }
@@ -337,6 +345,21 @@ where
                 self.under_way.push_back(Pending::Refused(error));
             }
         }
+        true
+    }
+
+    /// Hands out the next item to a jailed worker; false if there is none.
+    fn hand_out_jailed(&mut self, runtime: &Runtime, stock: StockId) -> bool {
+        let Some(item) = self.waiting.take().or_else(|| self.items.next()) else { return false };
+        let deadline = self.deadline.map(|Deadline { at_ns, allowed }| (at_ns, allowed));
+        let sentence = Sentence { stock, attempt: 1, timeout: self.timeout, deadline };
+        self.under_way.push_back(match jail::submit(runtime, &Kind::Function(item, self.function), sentence) {
+            Ok(ticket) => {
+                self.handed_out += 1;
+                Pending::Single(ticket)
+            }
+            Err(error) => Pending::Refused(error),
+        });
         true
     }
 

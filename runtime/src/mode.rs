@@ -15,9 +15,10 @@ use std::sync::{Mutex, PoisonError};
 /// | `Inline` | the program | refused | yes |
 /// | `Thread` | the program | refused | those built inside the task |
 /// | `Process` | the task | yes | yes |
+/// | `Jailed` | the task, and a hostile one can do no more | yes | refused |
 ///
 /// What a mode cannot do is refused when the task is started, as [`Rejection::CannotKill`] or
-/// [`Rejection::ForeignBlock`].
+/// [`Rejection::ForeignBlock`]; a jail that the kernel cannot make as [`Rejection::Jail`].
 ///
 /// ```
 /// use gorun_runtime::{Mode, Task};
@@ -37,11 +38,13 @@ pub enum Mode {
     Thread,
     /// In a worker process.
     Process,
+    /// In a worker process that may do nothing but what its profile says: see [`Jail`](crate::Jail).
+    Jailed,
 }
 
 impl Mode {
     /// As the environment has them.
-    pub(crate) const NAMES: &'static str = "inline, thread, process";
+    pub(crate) const NAMES: &'static str = "inline, thread, process, jailed";
 }
 
 impl FromStr for Mode {
@@ -52,6 +55,7 @@ impl FromStr for Mode {
             "inline" => Ok(Self::Inline),
             "thread" => Ok(Self::Thread),
             "process" => Ok(Self::Process),
+            "jailed" => Ok(Self::Jailed),
             _ => Err(()),
         }
     }
@@ -63,6 +67,7 @@ impl fmt::Display for Mode {
             Self::Inline => "inline",
             Self::Thread => "thread",
             Self::Process => "process",
+            Self::Jailed => "jailed",
         })
     }
 }

@@ -376,7 +376,7 @@ impl Runtime {
         let place = match self.mode() {
             Mode::Inline => "that run where they are started",
             Mode::Thread => "on threads of the host",
-            Mode::Process => return self.inner.dispatcher.check_limits(),
+            Mode::Process | Mode::Jailed => return self.inner.dispatcher.check_limits(),
         };
         Err(TaskError::Rejected { reason: Rejection::CannotKill { place: place.into() } })
     }
@@ -400,6 +400,16 @@ impl Runtime {
     /// The stock of jailed workers of this profile. In a worker, which has none, one that no task gets into.
     pub(crate) fn stock(&self, jail: &Jail) -> StockId {
         self.keeper().map_or(StockId::NONE, |keeper| keeper.stock(jail))
+    }
+
+    /// The stock for a task that asks for this jail; none if it asks for none, and the runtime does not either.
+    #[inline]
+    pub(crate) fn stock_of(&self, asked: Option<&Jail>) -> Option<StockId> {
+        match asked {
+            Some(jail) => Some(self.stock(jail)),
+            None if self.inner.mode == Mode::Jailed && !self.inner.is_inline() => Some(self.stock(&self.inner.jail)),
+            None => None,
+        }
     }
 
     /// Counters of jailed workers and their tasks, as of now. All zero inside a task.

@@ -269,9 +269,13 @@ impl<A: Portable, R: Portable> Task<A, R> {
     ///
     /// # Blocking
     /// While the queue is full.
-    pub fn go_on(self, runtime: &Runtime) -> TaskHandle<R> {
+    pub fn go_on(mut self, runtime: &Runtime) -> TaskHandle<R> {
         match self.mode {
             None => self.start_on(runtime),
+            Some(Mode::Jailed) => {
+                self.jail.get_or_insert_with(|| Box::new(runtime.jail()));
+                self.start_on(runtime)
+            }
             Some(mode) => match runtime.in_mode(mode) {
                 Ok(runtime) => self.start_on(&runtime),
                 Err(error) => TaskHandle::refused(error),
@@ -294,7 +298,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
     fn go_guarded(self, runtime: &Runtime) -> TaskHandle<R> {
         let limits = runtime.limits(self.limits);
         let Guards { keeper, policies } = self.guards.map_or_else(Guards::default, |guards| *guards);
-        let stock = self.jail.as_deref().map(|jail| runtime.stock(jail));
+        let stock = runtime.stock_of(self.jail.as_deref());
         let guarded = Guarded::new(runtime, limits, policies).jailed(stock);
         TaskHandle::guarded(match keeper {
             Some(keeper) => guarded.start_kept(keeper(self.kind)),
@@ -305,10 +309,9 @@ impl<A: Portable, R: Portable> Task<A, R> {
     #[inline]
     fn submit(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
         let limits = runtime.limits(self.limits);
-        if let Some(jail) = &self.jail {
+        if let Some(stock) = runtime.stock_of(self.jail.as_deref()) {
             let deadline =
                 limits.deadline.map(|allowed| (ticks::system_ns().saturating_add(nanos(allowed)), allowed));
-            let stock = runtime.stock(jail);
             return jail::submit(
                 runtime,
                 &self.kind,

@@ -1,7 +1,7 @@
 //! Conformance: every behaviour of the task API, in every mode, asked for by the runtime and by the task.
 
 use gorun_runtime::{
-    Backoff, Fallback, IntoTask, Mode, Rejection, Retry, Runtime, SharedSlice, Task, TaskError, TaskHandle,
+    Backoff, Fallback, IntoTask, Jail, Mode, Rejection, Retry, Runtime, SharedSlice, Task, TaskError, TaskHandle,
     go_all,
 };
 use gorun_test_programs::{Gate, Watchdog, gate};
@@ -44,7 +44,9 @@ impl Place {
 /// Runs a behaviour in a mode, asked for in both ways.
 fn assert_in(mode: Mode, name: &str, behaviour: fn(&Place)) {
     let _watchdog = Watchdog::start(&format!("{name} in mode {mode}"));
-    let builder = Runtime::builder().workers(2).message_bytes_max(1 << 20);
+    // What some tasks write down, a jail lets them write there.
+    let jail = Jail::custom().allow_write(std::env::temp_dir()).best_effort();
+    let builder = Runtime::builder().workers(2).message_bytes_max(1 << 20).jail(jail);
     let other = if mode == Mode::Thread { Mode::Inline } else { Mode::Thread };
     let by_runtime = builder.clone().mode(mode).build().expect("build a runtime");
     behaviour(&Place { mode, runtime: by_runtime, by_task: false });
@@ -70,6 +72,11 @@ macro_rules! in_every_mode {
             #[test]
             fn process() {
                 assert_in(Mode::Process, stringify!($name), super::behaviours::$name);
+            }
+
+            #[test]
+            fn jailed() {
+                assert_in(Mode::Jailed, stringify!($name), super::behaviours::$name);
             }
         })*
     };
@@ -295,7 +302,13 @@ mod behaviours {
             loan.as_mut_slice().iter_mut().zip(0..).for_each(|(place, n)| *place = n);
             loan.publish().expect("the loan is ours")
         };
-        let slice = place.go(1000, build).join().expect("it ends well");
+        let built = place.go(1000, build).join();
+        if place.mode == Mode::Jailed {
+            // A jailed worker maps no memory that would outlive it.
+            assert!(matches!(built, Err(TaskError::ResultRefused { .. })), "{built:?}");
+            return;
+        }
+        let slice = built.expect("it ends well");
         assert_eq!((slice.as_slice().len(), slice.as_slice()[999]), (1000, 999));
     }
 
@@ -307,7 +320,7 @@ mod behaviours {
         for task in [place.task((), endless).deadline(allowed), place.task((), endless).timeout(allowed)] {
             let outcome: Result<(), TaskError> = place.start(task).join();
             match place.mode {
-                Mode::Process => assert_eq!(outcome, Err(TaskError::TimedOut { after: allowed })),
+                Mode::Process | Mode::Jailed => assert_eq!(outcome, Err(TaskError::TimedOut { after: allowed })),
                 _ => assert!(
                     matches!(&outcome, Err(TaskError::Rejected { reason: Rejection::CannotKill { .. } })),
                     "{outcome:?}"
@@ -320,6 +333,16 @@ mod behaviours {
         if place.mode == Mode::Inline {
             let done = place.go(1, |n: u8| n);
             assert!(!done.kill() && done.join() == Ok(1));
+            return;
+        }
+        if place.mode == Mode::Jailed {
+            // It cannot reach a gate.
+            let endless = place.go((), |()| loop {
+                std::hint::spin_loop();
+            });
+            assert!(endless.kill());
+            let outcome: Result<(), TaskError> = endless.join();
+            assert_eq!(outcome, Err(TaskError::Cancelled));
             return;
         }
         let gate = Gate::new();

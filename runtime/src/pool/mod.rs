@@ -140,8 +140,8 @@ impl Pool {
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(BuildError::Refused)
         };
-        if self.config.mode == Mode::Inline {
-            // Tasks run where they are started; alarms need somebody all the same.
+        if !self.has_seats() {
+            // No task goes to a seat; alarms need somebody all the same.
             let watch = spawn("gorun-watch", Box::new(move || watch::run(&watch)))?;
             return Ok(Threads { both: vec![watch], stderr: None });
         }
@@ -167,11 +167,16 @@ impl Pool {
             if let Some(libraries) = &state.libraries {
                 return libraries.clone();
             }
-            if state.degraded || self.is_stopping() {
+            if state.degraded || !self.has_seats() || self.is_stopping() {
                 return gorun_worker::function::libraries();
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// False if no task goes to a seat: all run where they are started, or in jails.
+    fn has_seats(&self) -> bool {
+        matches!(self.config.mode, Mode::Process | Mode::Thread)
     }
 
     /// True if tasks run on threads because no process could be had.
