@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod counters;
 pub mod crash;
 pub mod doorbell;
+pub mod gate;
 pub mod histogram;
 pub mod os;
 pub mod owner;

@@ -121,7 +121,21 @@ impl OwnedBlock {
     /// # Errors
     /// [`HandleError::Stale`] if another process broke the block's word: the block is given up.
     pub fn share(self) -> Result<SharedBlock, HandleError> {
-        let shared = SharedBlock::publish(&self.blocks, self.class, self.id, self.bytes, self.holder);
+        let publish = |id| self.blocks.table(self.class).share(id, self.holder);
+        let shared =
+            SharedBlock::publish(&self.blocks, self.class, self.id, self.bytes, self.holder, publish);
+        self.without_free();
+        shared
+    }
+
+    /// Makes the block one that several processes hold and write as atomics: see [`SharedBlock::view`].
+    ///
+    /// # Errors
+    /// As [`OwnedBlock::share`].
+    pub fn enliven(self) -> Result<SharedBlock, HandleError> {
+        let publish = |id| self.blocks.table(self.class).enliven(id, self.holder);
+        let shared =
+            SharedBlock::publish(&self.blocks, self.class, self.id, self.bytes, self.holder, publish);
         self.without_free();
         shared
     }

@@ -328,6 +328,26 @@ impl Blocks {
         self.segment.mapping().base().as_ptr().wrapping_add(self.shape.offset(class, index) as usize)
     }
 
+    /// The live blocks there are, each with all of its class's bytes in use: hold one before it is looked into.
+    #[must_use]
+    pub fn live(&self) -> Vec<BlockHandle> {
+        let mut found = Vec::new();
+        for class in self.classes() {
+            for index in self.table(class).used() {
+                let word = self.table(class).word(index);
+                let id = BlockId { index, generation: word.generation() };
+                if let (true, Ok(bytes)) = (word.is_live(), u32::try_from(class.bytes())) {
+                    found.push(self.shape.handle(class, id, bytes));
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
     pub(super) fn local_holds(&self) -> &LocalHolds {
         &self.local_holds
     }

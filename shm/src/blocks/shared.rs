@@ -8,6 +8,7 @@ use super::holder::Holder;
 use super::pool::{Blocks, holder_of};
 use super::table::{BlockId, Stale};
 use crate::owner::OwnerId;
+use crate::segment::{OutOfSegment, Shared, View, ViewSlice};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -70,27 +71,40 @@ impl Drop for Hold {
 /// Read access to a shared block; let go of when the process's last clone is dropped.
 ///
 /// Invariant: the holder's bit is set in the block's holder set for as long as this lives, so the block stays
-/// Shared in generation `id.generation`, and nobody writes a shared block.
+/// Shared or Live in generation `id.generation`, and nobody writes a shared block.
 #[derive(Clone)]
 pub struct SharedBlock {
     hold: Arc<Hold>,
     /// Bytes in use, at most the class's.
     bytes: u32,
+    is_live: bool,
 }
 
 impl SharedBlock {
-    /// Turns a claimed block into a shared one. On failure the block is given up.
+    /// Turns a claimed block into a shared or live one by `publish`. On failure the block is given up.
     pub(super) fn publish(
         blocks: &Arc<Blocks>,
         class: Class,
         id: BlockId,
         bytes: u32,
         holder: Holder,
+        publish: impl FnOnce(BlockId) -> Result<(), Stale>,
     ) -> Result<Self, HandleError> {
-        let key = (holder, class, id);
-        let held = blocks.local_holds().add(key, || blocks.table(class).share(id, holder));
+        Self::held_by(blocks, (holder, class, id), bytes, || publish(id))
+    }
+
+    fn held_by(
+        blocks: &Arc<Blocks>,
+        key: Key,
+        bytes: u32,
+        first: impl FnOnce() -> Result<(), Stale>,
+    ) -> Result<Self, HandleError> {
+        let (_, class, id) = key;
+        let held = blocks.local_holds().add(key, first);
         held.map_err(|stale| HandleError::stale(id, stale))?;
-        Ok(Self { hold: Arc::new(Hold { blocks: Arc::clone(blocks), key }), bytes })
+        // A held block stays what it is, so the word need not be looked at again.
+        let is_live = blocks.table(class).word(id.index).is_live();
+        Ok(Self { hold: Arc::new(Hold { blocks: Arc::clone(blocks), key }), bytes, is_live })
     }
 
     /// Holds a block that another process shares, for `owner`, which is this process.
@@ -105,21 +119,60 @@ impl SharedBlock {
     pub fn hold(blocks: &Arc<Blocks>, handle: BlockHandle, owner: OwnerId) -> Result<Self, HandleError> {
         let holder = holder_of(owner)?;
         let BlockRef { class, id, bytes, .. } = blocks.check(handle)?;
-        let key = (holder, class, id);
-        let held = blocks.local_holds().add(key, || blocks.table(class).hold(id, holder));
-        held.map_err(|stale| HandleError::stale(id, stale))?;
-        Ok(Self { hold: Arc::new(Hold { blocks: Arc::clone(blocks), key }), bytes })
+        Self::held_by(blocks, (holder, class, id), bytes, || blocks.table(class).hold(id, holder))
     }
 
-    /// The bytes in use.
+    /// True if holders write the block, as atomics.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// The process that holds it by this value.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.hold.key.0.owner()
+    }
+
+    /// A view of one `T` at byte `at` of a live block. It keeps the segment alive, not the hold.
+    ///
+    /// # Errors
+    /// [`OutOfSegment`] if it does not fit the bytes in use, or the block is not live.
+    pub fn view<T: Shared>(&self, at: usize) -> Result<View<T>, OutOfSegment> {
+        self.hold.blocks.segment().view(self.place(at, 1, size_of::<T>())?)
+    }
+
+    /// A view of `count` `T`s from byte `at` of a live block on. It keeps the segment alive, not the hold.
+    ///
+    /// # Errors
+    /// As [`SharedBlock::view`].
+    pub fn view_slice<T: Shared>(&self, at: usize, count: usize) -> Result<ViewSlice<T>, OutOfSegment> {
+        self.hold.blocks.segment().view_slice(self.place(at, count, size_of::<T>())?, count)
+    }
+
+    fn place(&self, at: usize, count: usize, each: usize) -> Result<u64, OutOfSegment> {
+        let bytes = if self.is_live { self.bytes as usize } else { 0 };
+        let refusal = OutOfSegment { offset: at as u64, count, each, bytes };
+        let end = each.checked_mul(count).and_then(|long| long.checked_add(at)).ok_or(refusal)?;
+        if end > bytes {
+            return Err(refusal);
+        }
+        Ok(self.handle().offset() + at as u64)
+    }
+
+    /// The bytes in use; none of a live block, which others write meanwhile.
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
+        if self.is_live {
+            return &[];
+        }
         let (_, class, id) = self.hold.key;
         let first = self.hold.blocks.first_byte(class, id.index);
         // SAFETY: valid for `bytes` reads: index and length were checked against the shape, whose end lies in the
         // mapping, which `blocks` keeps alive. Initialised: mapped bytes always are. Not written meanwhile: by
-        // the invariant the block is Shared, and only an `OwnedBlock` of a claimed one writes.
+        // the invariant the block is Shared or Live, the latter was excluded, and only an `OwnedBlock` of a claimed
+        // one writes.
         unsafe { std::slice::from_raw_parts(first, self.bytes as usize) }
     }
 

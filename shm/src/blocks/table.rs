@@ -237,6 +237,18 @@ impl<'a> Table<'a> {
     /// # Errors
     /// [`Stale`] if it is not claimed by `holder`.
     pub fn share(self, id: BlockId, holder: Holder) -> Result<(), Stale> {
+        self.share_as(id, holder, BlockState::Shared { holds: 0 })
+    }
+
+    /// Makes a claimed block one whose holders write it as atomics, held by its owner.
+    ///
+    /// # Errors
+    /// [`Stale`] if it is not claimed by `holder`.
+    pub fn enliven(self, id: BlockId, holder: Holder) -> Result<(), Stale> {
+        self.share_as(id, holder, BlockState::Live { holds: 0 })
+    }
+
+    fn share_as(self, id: BlockId, holder: Holder, state: BlockState) -> Result<(), Stale> {
         let claimed = id.word(BlockState::Claimed(holder));
         let found = self.word(id.index);
         if found != claimed {
@@ -246,7 +258,7 @@ impl<'a> Table<'a> {
         crate::crash_point!("blocks.share.bit_set");
         // The exchange in `change` is a Release: whoever sees Shared sees the bit, so a shared block without
         // a bit is one that everybody let go of.
-        self.change(id, claimed, id.word(BlockState::Shared { holds: 0 }))?;
+        self.change(id, claimed, id.word(state))?;
         crate::crash_point!("blocks.share.shared");
         Ok(())
     }
@@ -318,7 +330,7 @@ impl<'a> Table<'a> {
                 self.free(id, word.state()).is_ok()
             }
             // Also without a bit: the dead may have cleared its own and died before it looked at the others'.
-            BlockState::Shared { .. } => self.reap(index),
+            BlockState::Shared { .. } | BlockState::Live { .. } => self.reap(index),
             // The block may become Shared and be let go of just now, by somebody who still sees the bit.
             _ => had_bit && self.reap(index),
         }
@@ -330,7 +342,7 @@ impl<'a> Table<'a> {
         // bits, at least the one whose fence comes second sees both cleared.
         fence(Ordering::SeqCst);
         let mut seen = self.word(index);
-        while matches!(seen.state(), BlockState::Shared { .. }) {
+        while seen.is_shared(seen.generation()) {
             if !self.holders[index as usize].is_empty() {
                 return false;
             }

@@ -5,7 +5,8 @@
 //! bits 15..0   code         0                   Free
 //!                           1 + holder          Claimed(holder)      1..=256
 //!                           257 + holder        Detached(holder)   257..=512
-//!                           0x8000 + holds      Shared: `holds` counts `hold`s modulo 2^15
+//!                           0x8000 + holds      Shared: `holds` counts `hold`s modulo 2^14
+//!                           0xC000 + holds      Live: as Shared, but its bytes are atomics that holders write
 //!                           anything else       Corrupt
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! | Claimed  | its holder: `free` -> Free, `detach` -> Detached, `share` -> Shared; after its death `recover` -> Free |
 //! | Detached | its holder or who was given the handle: `pass` -> Claimed or Detached(another), `free` -> Free; after the holder's death `recover` -> Free |
 //! | Shared   | a holder: `hold` -> Shared with one more hold; whoever finds no holder: -> Free |
+//! | Live     | as Shared |
 //! | Corrupt  | nobody: another process wrote nonsense, the block is lost |
 
 use super::holder::Holder;
@@ -24,7 +26,8 @@ const CLAIMED: u32 = 1;
 const DETACHED: u32 = CLAIMED + Holder::COUNT as u32;
 const DETACHED_END: u32 = DETACHED + Holder::COUNT as u32;
 const SHARED: u32 = 0x8000;
-const HOLDS_MASK: u32 = 0x7FFF;
+const LIVE: u32 = 0xC000;
+const HOLDS_MASK: u32 = 0x3FFF;
 const CODE_MASK: u32 = 0xFFFF;
 
 /// Who has a block.
@@ -38,7 +41,12 @@ pub enum BlockState {
     Detached(Holder),
     /// The processes in its holder set, which may read it.
     Shared {
-        /// How many `hold`s there were, modulo 2^15.
+        /// How many `hold`s there were, modulo 2^14.
+        holds: u16,
+    },
+    /// The processes in its holder set, which read and write it as atomics: a channel lies there.
+    Live {
+        /// As in Shared.
         holds: u16,
     },
     /// Bits that no state has: another process wrote nonsense.
@@ -59,6 +67,7 @@ impl Word {
             BlockState::Claimed(holder) => CLAIMED + u32::from(holder.index()),
             BlockState::Detached(holder) => DETACHED + u32::from(holder.index()),
             BlockState::Shared { holds } => SHARED | (u32::from(holds) & HOLDS_MASK),
+            BlockState::Live { holds } => LIVE | (u32::from(holds) & HOLDS_MASK),
             BlockState::Corrupt => DETACHED_END,
         };
         Self(u32::from(generation) << 16 | code)
@@ -80,7 +89,8 @@ impl Word {
             FREE => BlockState::Free,
             code @ CLAIMED..DETACHED => BlockState::Claimed(Holder::new((code - CLAIMED) as u8)),
             code @ DETACHED..DETACHED_END => BlockState::Detached(Holder::new((code - DETACHED) as u8)),
-            code @ SHARED..=CODE_MASK => BlockState::Shared { holds: (code & HOLDS_MASK) as u16 },
+            code @ SHARED..LIVE => BlockState::Shared { holds: (code & HOLDS_MASK) as u16 },
+            code @ LIVE..=CODE_MASK => BlockState::Live { holds: (code & HOLDS_MASK) as u16 },
             _ => BlockState::Corrupt,
         }
     }
@@ -92,10 +102,16 @@ impl Word {
         self.0 & CODE_MASK == FREE
     }
 
-    /// True if this is a shared life of the block with this generation.
+    /// True if this is a shared or live life of the block with this generation.
     #[must_use]
     pub fn is_shared(self, generation: u16) -> bool {
         self.generation() == generation && self.0 & SHARED != 0
+    }
+
+    /// True if several processes may write the bytes, as atomics.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        self.0 & CODE_MASK >= LIVE
     }
 
     /// The word after one more `hold` of a shared block.

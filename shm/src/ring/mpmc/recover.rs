@@ -1,0 +1,99 @@
+//! What the recoverer does for a channel when a process has died.
+//!
+//! There is one recoverer, the host, and it acts when the death of every thread of the dead is certain, before the
+//! memory of the dead is given back and before its number names another.
+
+use super::census::Role;
+use super::ring::Ring;
+use super::word::{SlotState, SlotWord};
+use crate::blocks::Holder;
+use crate::sync::{AtomicU64, Ordering};
+
+/// A message that is the dead's, or in its hands.
+#[derive(Debug)]
+pub struct Stuck<'a> {
+    /// The slot's word as found.
+    pub word: SlotWord,
+    payload: &'a [AtomicU64],
+}
+
+impl Stuck<'_> {
+    /// A word of the payload; 0 if there is none.
+    #[must_use]
+    pub fn payload(&self, index: usize) -> u64 {
+        // Relaxed: the Acquire load of the slot's word came before.
+        self.payload.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+}
+
+/// What is to become of a message that the dead had taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Anybody may take it once more.
+    Return,
+    /// It is given up.
+    Drop,
+}
+
+/// What the dead had left in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Claims that never became messages.
+    pub abandoned: u32,
+    /// Messages it had taken and not released: they are there again.
+    pub returned: u32,
+    /// Messages it had taken and not released, and that were given up.
+    pub dropped: u32,
+}
+
+impl Ring<'_> {
+    /// Ends what `dead` was doing, for `heir`, which is the caller, and wakes everybody.
+    ///
+    /// `rehouse` is called for every message that `dead` has published and nobody has released, so that what it carries
+    /// does not go with the dead's memory; `decide` for every message that `dead` had taken: it says what becomes of it.
+    pub fn recover(
+        &self,
+        dead: Holder,
+        heir: Holder,
+        mut rehouse: impl FnMut(&Stuck<'_>),
+        mut decide: impl FnMut(&Stuck<'_>) -> Fate,
+    ) -> Recovered {
+        let mut recovered = Recovered::default();
+        for (slot, payload, word) in self.in_use() {
+            let stuck = Stuck { word, payload };
+            let is_dead = word.holder() == dead;
+            match word.state() {
+                SlotState::Writing if is_dead => {
+                    // Release: as in `abandon`. A store is enough: the slot is the dead's alone.
+                    slot.store(SlotWord::new(word.lap(), heir, SlotState::Dead).0, Ordering::Release);
+                    recovered.abandoned += 1;
+                }
+                SlotState::Reading if is_dead => match decide(&stuck) {
+                    Fate::Return => {
+                        let full = SlotWord::new(word.lap(), heir, SlotState::Full);
+                        let deliveries = word.deliveries().saturating_add(1);
+                        let full = full.with(word.length(), word.marks(), deliveries);
+                        slot.store(full.0, Ordering::Release); // Release: as in `put_back`.
+                        recovered.returned += 1;
+                    }
+                    Fate::Drop => {
+                        let lap = word.lap().wrapping_add(1);
+                        // Release: as in `release`.
+                        slot.store(SlotWord::new(lap, heir, SlotState::Empty).0, Ordering::Release);
+                        recovered.dropped += 1;
+                    }
+                },
+                SlotState::Full | SlotState::Reading => rehouse(&stuck),
+                _ => {}
+            }
+        }
+        let header = self.header();
+        header.abandoned.add_shared(recovered.abandoned.into());
+        header.returned.add_shared(recovered.returned.into());
+        self.leave(Role::Sender, dead);
+        self.leave(Role::Receiver, dead);
+        // Whoever the dead was about to wake, or was woken in vain with it, looks again.
+        self.wake_all();
+        recovered
+    }
+}
