@@ -11,14 +11,16 @@
 //! # Ok::<(), TaskError>(())
 //! ```
 
+pub use gorun_runtime::channel::{BatchError, ChannelError, ChannelStats, Delivery, RecvFuture, SendFuture};
 pub use gorun_runtime::observe;
 pub use gorun_runtime::{
-    Backoff, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder, BulkheadHandle,
-    BulkheadSettings, Config, Evidence, Fallback, Fingerprint, Hedge, IntoTask, Jail, JailPart, JailRefusal,
-    JailStats, Map, Mode, Outcomes, Placement, PolicyStats, Quarantine, QuarantinedTask, RateLimit,
-    RateLimitHandle, RecentTask, Rejection, ReplayError, ResultRefusal, Retry, RetryBudget, Runtime,
-    SeatStats, ShareError, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, error, go, go_all,
-    go_any, go_map, go_parallel, go_race, is_cancelled,
+    Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
+    BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, Hedge, IntoTask,
+    Jail, JailPart, JailRefusal, JailStats, Map, Mode, Outcomes, Placement, PolicyStats, Quarantine,
+    QuarantinedTask, RateLimit, RateLimitHandle, Receiver, RecentTask, RecvError, Rejection, ReplayError,
+    ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, SendError, Sender, ShareError, SharedSlice,
+    SliceLoan, Stats, Task, TaskError, TaskHandle, channel, error, go, go_all, go_any, go_map, go_parallel,
+    go_race, is_cancelled, rendezvous,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -26,8 +28,9 @@ pub use gorun_worker::codec::Portable;
 /// Everything most programs need, for `use gorun::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Backoff, Block, BreakerSettings, BreakerState, BulkheadSettings, Fallback, Hedge, Jail, Mode,
-        Placement, Plain, RateLimit, Retry, Runtime, SeatStats, SharedSlice, SliceLoan, Stats, Task,
-        TaskError, TaskHandle, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+        Backoff, Backpressure, Block, BreakerSettings, BreakerState, BulkheadSettings, Channel, Fallback,
+        Hedge, Jail, Mode, Placement, Plain, RateLimit, Receiver, RecvError, Retry, Runtime, SeatStats,
+        SendError, Sender, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, channel, go, go_all,
+        go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
 }

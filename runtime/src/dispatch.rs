@@ -479,7 +479,13 @@ impl Dispatcher {
         if self.nested {
             self.wake_any_for_nested();
         } else if let Some(worker) = self.home.worker(&self.commons, lane) {
-            if !worker.bell.notify() && self.home.is_behind_another(lane) {
+            if worker.bell.notify() {
+                return;
+            }
+            if worker.is_blocked() {
+                // Whoever sits there waits inside of a task: somebody else takes this one.
+                self.wake_any_for_nested();
+            } else if self.home.is_behind_another(lane) {
                 self.home.wake_idle(&self.commons, lane);
             }
         } else {

@@ -177,6 +177,8 @@ impl Home {
         #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
         match self.worker(commons, seat as u16) {
             Some(worker) if worker.bell.has_waiter() => cost.saturating_add(self.wake_ticks),
+            // It waits inside of a task, nobody knows how long: any other is better.
+            Some(worker) if worker.is_blocked() => cost.saturating_add(self.unknown_ticks << 8),
             Some(_) => cost,
             None => cost.saturating_add(self.shared_core_ticks).saturating_add(self.wake_ticks),
         }

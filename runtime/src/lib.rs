@@ -4,6 +4,7 @@ mod archive;
 pub mod block;
 mod book;
 mod builder;
+pub mod channel;
 pub mod config;
 mod deadlines;
 mod dispatch;
@@ -39,6 +40,7 @@ mod ticket;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
+pub use channel::{Backpressure, Channel, Receiver, RecvError, SendError, Sender, channel, rendezvous};
 pub use config::{Config, Placement};
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::{Evidence, RecentTask};

@@ -16,11 +16,12 @@ use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
 use crate::tally::Tally;
 use crate::task::{self, Kind, rejected};
-use gorun_shm::blocks::{OwnedBlock, SharedBlock};
+use gorun_shm::blocks::OwnedBlock;
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::function::Shim;
 use gorun_worker::message::{self, InFlight, SealError, Sealed};
+use gorun_worker::parcel::Carried;
 use gorun_worker::range::{self, RangeWriter};
 use gorun_worker::run;
 use gorun_worker::wire::status::{MARK_MORTAL, MARK_RANGE};
@@ -162,7 +163,7 @@ struct UnderWay {
     /// Encoded bytes in its input block.
     bytes: u32,
     /// What its input carries.
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
 }
 
 /// What stands in line, in the order of the items.
@@ -353,13 +354,15 @@ where
         let Some(item) = self.waiting.take().or_else(|| self.items.next()) else { return false };
         let deadline = self.deadline.map(|Deadline { at_ns, allowed }| (at_ns, allowed));
         let sentence = Sentence { stock, attempt: 1, timeout: self.timeout, deadline };
-        self.under_way.push_back(match jail::submit(runtime, &Kind::Function(item, self.function), sentence) {
-            Ok(ticket) => {
-                self.handed_out += 1;
-                Pending::Single(ticket)
-            }
-            Err(error) => Pending::Refused(error),
-        });
+        self.under_way.push_back(
+            match jail::submit(runtime, &Kind::Function(item, self.function), sentence) {
+                Ok(ticket) => {
+                    self.handed_out += 1;
+                    Pending::Single(ticket)
+                }
+                Err(error) => Pending::Refused(error),
+            },
+        );
         true
     }
 
@@ -475,12 +478,9 @@ where
         let output = output.into_handle();
         [descriptor.payload[2], descriptor.payload[3]] = output.words();
         let bytes = sealed.bytes;
-        let InFlight { message, parcels } = sealed.hand_over_input();
-        let keep = Keep {
-            input: InFlight { message, parcels: Vec::new() },
-            output: Some(output),
-            fingerprint: None,
-        };
+        let InFlight { message, parcels, .. } = sealed.hand_over_input();
+        let input = InFlight { message, ..InFlight::default() };
+        let keep = Keep { input, output: Some(output), fingerprint: None };
         let ticket = runtime.submit(&descriptor, Some(Box::new(keep)))?;
         self.limit(runtime, &ticket);
         if !again {
@@ -566,7 +566,7 @@ struct Rest {
     skip: u32,
     /// Encoded bytes in it, without the handles behind them.
     bytes: u32,
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
 }
 
 impl<I, A, R> Drop for Outcomes<'_, I, A, R> {

@@ -407,7 +407,9 @@ impl Runtime {
     pub(crate) fn stock_of(&self, asked: Option<&Jail>) -> Option<StockId> {
         match asked {
             Some(jail) => Some(self.stock(jail)),
-            None if self.inner.mode == Mode::Jailed && !self.inner.is_inline() => Some(self.stock(&self.inner.jail)),
+            None if self.inner.mode == Mode::Jailed && !self.inner.is_inline() => {
+                Some(self.stock(&self.inner.jail))
+            }
             None => None,
         }
     }

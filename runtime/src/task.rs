@@ -375,7 +375,7 @@ impl<A: Portable, R: Portable> Kind<A, R> {
         let descriptor = Descriptor { attempt, ..described };
         let input = sealed.block.as_ref().and_then(|block| block.as_slice().get(..sealed.bytes as usize));
         let fingerprint = dispatcher.screen_block(&descriptor, input.unwrap_or_default())?;
-        let keep = Keep { input: sealed.hand_over_input(), output: None, fingerprint };
+        let keep = Keep { input: sealed.hand_over_input().without_ends(), output: None, fingerprint };
         Ok((descriptor, Some(Box::new(keep))))
     }
 

@@ -1,8 +1,8 @@
 //! Conformance: every behaviour of the task API, in every mode, asked for by the runtime and by the task.
 
 use gorun_runtime::{
-    Backoff, Fallback, IntoTask, Jail, Mode, Rejection, Retry, Runtime, SharedSlice, Task, TaskError, TaskHandle,
-    go_all,
+    Backoff, Fallback, IntoTask, Jail, Mode, Rejection, Retry, Runtime, SharedSlice, Task, TaskError,
+    TaskHandle, go_all,
 };
 use gorun_test_programs::{Gate, Watchdog, gate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -320,7 +320,9 @@ mod behaviours {
         for task in [place.task((), endless).deadline(allowed), place.task((), endless).timeout(allowed)] {
             let outcome: Result<(), TaskError> = place.start(task).join();
             match place.mode {
-                Mode::Process | Mode::Jailed => assert_eq!(outcome, Err(TaskError::TimedOut { after: allowed })),
+                Mode::Process | Mode::Jailed => {
+                    assert_eq!(outcome, Err(TaskError::TimedOut { after: allowed }))
+                }
                 _ => assert!(
                     matches!(&outcome, Err(TaskError::Rejected { reason: Rejection::CannotKill { .. } })),
                     "{outcome:?}"
@@ -337,8 +339,10 @@ mod behaviours {
         }
         if place.mode == Mode::Jailed {
             // It cannot reach a gate.
-            let endless = place.go((), |()| loop {
-                std::hint::spin_loop();
+            let endless = place.go((), |()| {
+                loop {
+                    std::hint::spin_loop();
+                }
             });
             assert!(endless.kill());
             let outcome: Result<(), TaskError> = endless.join();

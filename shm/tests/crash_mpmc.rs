@@ -52,7 +52,9 @@ impl Memory {
     }
 
     fn recover(&self) -> Recovered {
-        self.ring().recover(victim(), Holder::HOST, |_| {}, |_| Fate::Return)
+        let recovered = self.ring().recover(victim(), Holder::HOST, |_| {}, |_| Fate::Return);
+        self.ring().bury(victim());
+        recovered
     }
 
     fn rest(&self) -> Vec<u64> {

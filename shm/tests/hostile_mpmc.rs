@@ -64,6 +64,7 @@ proptest! {
             ring.pass_on_message();
             ring.pass_on_room();
             ring.recover(me, Holder::HOST, |stuck| assert_eq!(stuck.payload(usize::MAX), 0), |_| Fate::Return);
+            ring.bury(me);
         }
     }
 

@@ -98,7 +98,7 @@ fn two_producers_fill_two_slots_and_the_third_is_refused() {
     });
 }
 
-// Fails if `release` stores the next lap Relaxed: a producer would write under the reader.
+// That the next payload is not written before this one was read, no model can show: loom lets no load see a later store.
 #[test]
 fn a_slot_is_written_again_only_after_it_was_read() {
     model::check(|| {
@@ -216,6 +216,7 @@ fn what_the_dead_had_taken_is_taken_by_another_once() {
             thread::spawn(move || channel.receive(worker(2)).ok())
         };
         let recovered = channel.ring().recover(worker(1), Holder::HOST, |_| {}, |_| Fate::Return);
+        channel.ring().bury(worker(1));
         assert_eq!((recovered.returned, recovered.abandoned), (1, 0));
         let mut all: Vec<u64> = living.join().unwrap().into_iter().chain(channel.rest()).collect();
         all.sort_unstable();
@@ -235,6 +236,7 @@ fn a_dead_producers_claim_holds_up_nobody() {
             thread::spawn(move || channel.send(worker(0), 2).unwrap())
         };
         let recovered = channel.ring().recover(worker(1), Holder::HOST, |_| {}, |_| Fate::Return);
+        channel.ring().bury(worker(1));
         assert_eq!((recovered.returned, recovered.abandoned), (0, 1));
         living.join().unwrap();
         assert_eq!(channel.rest(), [2]);

@@ -208,6 +208,7 @@ impl Trial<'_> {
         self.taken.retain(|(owner, _)| *owner != who);
         let fate = if keep { Fate::Return } else { Fate::Drop };
         let recovered = self.near.recover(worker(who), Holder::HOST, |_| {}, |_| fate);
+        self.near.bury(worker(who));
         let mut expected = (0, 0, 0);
         let places = std::mem::take(&mut self.places);
         for (position, place) in places {

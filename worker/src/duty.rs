@@ -185,6 +185,26 @@ impl Duty {
         depth > 0 && self.record().is_asked_to_stop(depth - 1)
     }
 
+    /// True once the host wants this worker to leave.
+    #[must_use]
+    pub fn is_told_to_stop(&self) -> bool {
+        self.record().command() != Command::Work
+    }
+
+    /// Waits inside of a task. What stands in line behind it, now or later, is offered to other workers.
+    ///
+    /// # Blocking
+    /// As long as `wait` does.
+    pub fn wait_in_task<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.record().set_blocked(true);
+        if self.any_ready() {
+            self.wake_another();
+        }
+        let result = wait();
+        self.record().set_blocked(false);
+        result
+    }
+
     /// Runs one task if there is one: any, or, inside of a task that waits, one of its own.
     pub fn run_one(&self) -> bool {
         let seat = self.seat.get();
@@ -374,6 +394,10 @@ impl Duty {
         if self.task_ticks.get() < spin.max(1) || !self.commons.lane(lane).has_ready() {
             return;
         }
+        self.wake_another();
+    }
+
+    fn wake_another(&self) {
         let sleeper =
             self.commons.workers.iter().find(|worker| worker.seat().is_some() && worker.bell.has_waiter());
         if let Some(sleeper) = sleeper {

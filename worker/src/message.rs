@@ -12,11 +12,14 @@
 //! message block (see `parcel`).
 
 use crate::codec::{self, CodecError, Portable};
-use crate::parcel;
+use crate::end::End;
+use crate::parcel::{self, Carried};
+use crate::transit::{self, OnItsWay};
 use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
 use gorun_shm::OwnerId;
-use gorun_shm::blocks::{AllocateError, BlockHandle, Blocks, HandleError, OwnedBlock, SharedBlock};
+use gorun_shm::blocks::{AllocateError, BlockHandle, BlockState, Blocks, HandleError, OwnedBlock};
 use gorun_shm::slots::{INLINE_BYTES, INLINE_WORDS};
+use gorun_shm::sync::Ordering;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -46,8 +49,10 @@ pub enum SealError {
     /// It could not be encoded or decoded.
     #[error(transparent)]
     Codec(CodecError),
-    /// It carries a block of another runtime.
-    #[error("the value carries a block that belongs to another runtime; build it with this runtime")]
+    /// It carries a block or a channel of another runtime.
+    #[error(
+        "the value carries a block or channel that belongs to another runtime; build it with this runtime"
+    )]
     ForeignBlock,
     /// A handle in the message names no block of the sender's.
     #[error("the message names a block that its sender does not hold: {0}")]
@@ -69,7 +74,7 @@ pub struct Sealed {
     /// The message block, if there is one.
     pub block: Option<OwnedBlock>,
     /// The blocks it carries.
-    pub parcels: Vec<SharedBlock>,
+    pub parcels: Vec<Carried>,
 }
 
 impl Sealed {
@@ -95,7 +100,7 @@ impl Sealed {
     #[must_use]
     #[inline]
     pub fn hand_over_input(self) -> InFlight {
-        InFlight { message: self.block.map(OwnedBlock::into_handle), parcels: self.parcels }
+        InFlight { message: self.block.map(OwnedBlock::into_handle), parcels: self.parcels, ends: None }
     }
 }
 
@@ -206,7 +211,7 @@ pub(crate) fn handles_bytes(carried: usize) -> usize {
 pub(crate) fn finish_block(
     mut block: OwnedBlock,
     used: usize,
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
     blocks: &Arc<Blocks>,
 ) -> Result<Sealed, SealError> {
     let handles_at = used.next_multiple_of(8);
@@ -225,14 +230,14 @@ pub(crate) fn finish_block(
 /// A message that came back, to be sent once more. What it carries lies in the block as before.
 #[must_use]
 #[inline]
-pub fn reseal(block: OwnedBlock, bytes: u32, parcels: Vec<SharedBlock>) -> Sealed {
+pub fn reseal(block: OwnedBlock, bytes: u32, parcels: Vec<Carried>) -> Sealed {
     let handles = if parcels.is_empty() { 0 } else { MARK_HANDLES };
     let payload = payload_of(block.handle());
     Sealed { payload, bytes, marks: MARK_IN_BLOCK | handles, block: Some(block), parcels }
 }
 
 #[inline]
-fn write_handles(parcels: &[SharedBlock], blocks: &Arc<Blocks>, place: &mut [u8]) -> Result<(), SealError> {
+fn write_handles(parcels: &[Carried], blocks: &Arc<Blocks>, place: &mut [u8]) -> Result<(), SealError> {
     let (handles, count) = place.split_at_mut(parcels.len() * HANDLE_BYTES);
     count.copy_from_slice(&(parcels.len() as u64).to_ne_bytes());
     for (parcel, place) in parcels.iter().zip(handles.chunks_exact_mut(HANDLE_BYTES)) {
@@ -252,15 +257,36 @@ pub struct InFlight {
     /// The message block, passed to whoever runs the task.
     pub message: Option<BlockHandle>,
     /// The blocks it carries, held meanwhile.
-    pub parcels: Vec<SharedBlock>,
+    pub parcels: Vec<Carried>,
+    /// Ends of channels among them, once they are kept by themselves: see [`InFlight::without_ends`].
+    pub ends: Option<OnItsWay>,
 }
 
 impl InFlight {
+    /// Lets ends of channels go when whoever runs the task has them, instead of when the task has ended: others may wait
+    /// for the last end to go.
+    #[must_use]
+    #[inline]
+    pub fn without_ends(mut self) -> Self {
+        if self.parcels.iter().any(|parcel| parcel.end().is_some()) {
+            self.send_ends_off();
+        }
+        self
+    }
+
+    #[cold]
+    fn send_ends_off(&mut self) {
+        let Some(message) = self.message else { return };
+        let (ends, blocks) = self.parcels.drain(..).partition(|parcel| parcel.end().is_some());
+        self.parcels = blocks;
+        self.ends = Some(transit::send_off(message, ends));
+    }
+
     /// True if nothing needs to be kept.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.message.is_none() && self.parcels.is_empty()
+        self.message.is_none() && self.parcels.is_empty() && self.ends.is_none()
     }
 }
 
@@ -270,10 +296,38 @@ pub struct Arrival {
     inline: [u8; INLINE_BYTES],
     block: Option<OwnedBlock>,
     bytes: usize,
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
+    /// Dropped after the block: its sender then sees that everything has arrived.
+    _news: News,
+}
+
+/// Tells the senders of ends that these have arrived, when it is dropped.
+#[derive(Debug)]
+struct News(Vec<Arc<End>>);
+
+impl News {
+    #[inline]
+    fn of(parcels: &[Carried]) -> Self {
+        Self(parcels.iter().filter_map(Carried::end).cloned().collect())
+    }
+}
+
+impl Drop for News {
+    #[inline]
+    fn drop(&mut self) {
+        for end in &self.0 {
+            end.ring().header().arrived().notify();
+        }
+    }
 }
 
 impl Arrival {
+    #[inline]
+    fn in_block(block: OwnedBlock, bytes: usize, parcels: Vec<Carried>) -> Self {
+        let _news = News::of(&parcels);
+        Self { inline: [0; INLINE_BYTES], block: Some(block), bytes, parcels, _news }
+    }
+
     /// The encoded bytes.
     #[must_use]
     #[inline]
@@ -294,6 +348,21 @@ impl Arrival {
     #[inline]
     pub fn unpack(&mut self) -> parcel::Unpacking {
         parcel::Unpacking::begin(std::mem::take(&mut self.parcels))
+    }
+
+    /// Decodes the whole message, and gives its block and what it carries, to be sent once more or dropped.
+    ///
+    /// # Errors
+    /// [`CodecError::Decode`]; all of it is freed then.
+    pub(crate) fn decode_and_keep<T: Portable>(
+        mut self,
+    ) -> Result<(T, Option<OwnedBlock>, Vec<Carried>), CodecError> {
+        let carried = self.parcels.clone();
+        let value = {
+            let _unpacking = self.unpack();
+            codec::decode(self.bytes())?
+        };
+        Ok((value, self.block.take(), carried))
     }
 
     /// Decodes the whole message.
@@ -330,7 +399,13 @@ pub fn open(
         if bytes > INLINE_BYTES {
             return Err(SealError::Malformed);
         }
-        return Ok(Arrival { inline: bytes_of(payload), block: None, bytes, parcels: Vec::new() });
+        return Ok(Arrival {
+            inline: bytes_of(payload),
+            block: None,
+            bytes,
+            parcels: Vec::new(),
+            _news: News(Vec::new()),
+        });
     }
     open_block(blocks, sender, receiver, handle_of(payload), bytes, marks)
 }
@@ -356,10 +431,83 @@ fn open_block(
     let mut parcels = Vec::new();
     if marks & MARK_HANDLES != 0 {
         for handle in read_handles(block.as_slice(), bytes)? {
-            parcels.push(SharedBlock::hold(blocks, handle, receiver).map_err(SealError::Handle)?);
+            parcels.push(Carried::hold(blocks, handle, receiver).map_err(SealError::Handle)?);
         }
     }
-    Ok(Arrival { inline: [0; INLINE_BYTES], block: Some(block), bytes, parcels })
+    Ok(Arrival::in_block(block, bytes, parcels))
+}
+
+/// Opens a message that lay in a channel; `sender` is who has its block now, the host for one that has died.
+///
+/// What it carries is held before the block is taken over: until then a recoverer of the sender, who may die at any
+/// moment, finds the message and keeps all of it alive.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_from_channel(
+    blocks: &Arc<Blocks>,
+    receiver: OwnerId,
+    handle: BlockHandle,
+    bytes: usize,
+    has_handles: bool,
+) -> Result<Arrival, SealError> {
+    let parcels = if has_handles { hold_carried(blocks, receiver, handle, bytes)? } else { Vec::new() };
+    let block = take_over(blocks, handle, receiver).map_err(SealError::Handle)?;
+    if bytes > block.as_slice().len() {
+        return Err(SealError::Malformed);
+    }
+    Ok(Arrival::in_block(block, bytes, parcels))
+}
+
+/// Takes over the block of a message in a channel, whoever has it.
+///
+/// # Errors
+/// [`HandleError`] if it is not on its way.
+pub(crate) fn take_over(
+    blocks: &Arc<Blocks>,
+    handle: BlockHandle,
+    receiver: OwnerId,
+) -> Result<OwnedBlock, HandleError> {
+    loop {
+        let found = blocks.check(handle)?;
+        let BlockState::Detached(holder) = found.state else {
+            return OwnedBlock::from_handle(blocks, handle, receiver);
+        };
+        match OwnedBlock::adopt(blocks, handle, holder.owner(), receiver) {
+            Ok(block) => return Ok(block),
+            // The recoverer took it over from the dead in between: from it, then.
+            Err(HandleError::Stale { .. }) if holder.owner() != OwnerId::HOST => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+}
+
+/// Holds everything that a message carries whose block is on its way.
+///
+/// # Errors
+/// As [`open`]; nothing stays held.
+pub(crate) fn hold_carried(
+    blocks: &Arc<Blocks>,
+    receiver: OwnerId,
+    handle: BlockHandle,
+    bytes: usize,
+) -> Result<Vec<Carried>, SealError> {
+    let words = blocks.words(handle).map_err(SealError::Handle)?;
+    let table = words.get(bytes.div_ceil(8)..).ok_or(SealError::Malformed)?;
+    // Relaxed: the message was published with Release and taken with Acquire. Nobody writes the bytes of a block that
+    // is on its way; what nonsense there may be is found when it is held.
+    let word = |index: usize| table.get(index).map(|word| word.load(Ordering::Relaxed));
+    let count = table.len().checked_sub(1).and_then(&word).ok_or(SealError::Malformed)?;
+    if count.checked_mul(2) != Some(table.len() as u64 - 1) {
+        return Err(SealError::Malformed);
+    }
+    let mut carried = Vec::new();
+    for pair in (0..table.len() - 1).step_by(2) {
+        let (Some(low), Some(high)) = (word(pair), word(pair + 1)) else { return Err(SealError::Malformed) };
+        let tagged = BlockHandle::from_words([low, high]);
+        carried.push(Carried::hold(blocks, tagged, receiver).map_err(SealError::Handle)?);
+    }
+    Ok(carried)
 }
 
 #[inline]

@@ -1,13 +1,20 @@
 //! Parcel: a shared block on its way inside a message, as a number in the encoded bytes and a handle behind them.
 //!
+//! An end of a channel travels in the same way: it is a hold of the channel's block, and a role in it.
+//!
 //! serde sees one value at a time and knows nothing of messages, so the blocks that a value carries are
 //! collected beside it, per thread: `Packing` while a message is encoded, `Unpacking` while it is decoded.
 
-use gorun_shm::blocks::{BlockHandle, BlockState, SharedBlock};
+use crate::end::End;
+use crate::transit;
+use gorun_shm::OwnerId;
+use gorun_shm::blocks::{BlockHandle, BlockState, Blocks, HandleError, SharedBlock};
+use gorun_shm::ring::mpmc::Role;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 thread_local! {
     /// True while a message is being encoded.
@@ -15,8 +22,8 @@ thread_local! {
     /// How many blocks the message carries beside those in `PACKING`.
     static PACKED_BEFORE: Cell<usize> = const { Cell::new(0) };
     /// What is being packed.
-    static PACKING: RefCell<Vec<SharedBlock>> = const { RefCell::new(Vec::new()) };
-    static UNPACKING: RefCell<Option<Vec<SharedBlock>>> = const { RefCell::new(None) };
+    static PACKING: RefCell<Vec<Carried>> = const { RefCell::new(Vec::new()) };
+    static UNPACKING: RefCell<Option<Vec<Carried>>> = const { RefCell::new(None) };
     static IN_TRANSIT: RefCell<Vec<Transit>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -58,7 +65,7 @@ impl Packing {
     }
 
     #[inline]
-    pub(crate) fn finish(self) -> Vec<SharedBlock> {
+    pub(crate) fn finish(self) -> Vec<Carried> {
         PACKING.with(|place| if place.borrow().is_empty() { Vec::new() } else { place.take() })
     }
 }
@@ -77,7 +84,7 @@ pub struct Unpacking(());
 
 impl Unpacking {
     #[inline]
-    pub(crate) fn begin(parcels: Vec<SharedBlock>) -> Self {
+    pub(crate) fn begin(parcels: Vec<Carried>) -> Self {
         UNPACKING.with(|place| place.replace(Some(parcels)));
         Self(())
     }
@@ -97,42 +104,141 @@ pub struct Parcel(pub SharedBlock);
 impl Serialize for Parcel {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = PACKING.with(|place| {
-            if !IS_PACKING.with(Cell::get) {
-                return None;
-            }
-            let mut parcels = place.borrow_mut();
-            parcels.push(self.0.clone());
-            u32::try_from(PACKED_BEFORE.with(Cell::get) + parcels.len() - 1).ok()
-        });
-        let number = number.ok_or_else(|| {
-            S::Error::custom("a shared block travels only in tasks, results and channels of its runtime")
-        })?;
-        serializer.serialize_u32(number)
+        pack(Carried::Bytes(self.0.clone()), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Parcel {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u32::deserialize(deserializer)?;
-        let parcel = UNPACKING.with(|place| place.borrow().as_ref()?.get(number as usize).cloned());
-        parcel.map(Self).ok_or_else(|| D::Error::custom("the message carries no block of this number"))
+        match unpack(deserializer)? {
+            Carried::Bytes(block) if !block.is_live() => Ok(Self(block)),
+            _ => Err(D::Error::custom("a block was expected, and a channel came")),
+        }
     }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(end) = self.again() else {
+            return Err(S::Error::custom("this end of a channel belongs to another process"));
+        };
+        pack(Carried::End(end), serializer)
+    }
+}
+
+/// Takes an end out of the message that is being decoded.
+///
+/// # Errors
+/// If there is none of that number.
+pub fn unpack_end<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<End>, D::Error> {
+    match unpack(deserializer)? {
+        Carried::End(end) => Ok(end),
+        Carried::Bytes(_) => Err(D::Error::custom("an end of a channel was expected, and a block came")),
+    }
+}
+
+/// What a message carries beside its bytes.
+#[derive(Debug, Clone)]
+pub enum Carried {
+    /// A shared block.
+    Bytes(SharedBlock),
+    /// An end of a channel.
+    End(Arc<End>),
+}
+
+/// Tags of handles in a message.
+const BYTES: u8 = 0;
+const SENDER: u8 = 1;
+const RECEIVER: u8 = 2;
+
+impl Carried {
+    fn block(&self) -> &SharedBlock {
+        match self {
+            Self::Bytes(block) => block,
+            Self::End(end) => end.block(),
+        }
+    }
+
+    pub(crate) fn blocks(&self) -> &Arc<Blocks> {
+        self.block().blocks()
+    }
+
+    /// The handle as it stands in a message.
+    pub(crate) fn handle(&self) -> BlockHandle {
+        let tag = match self {
+            Self::Bytes(_) => BYTES,
+            Self::End(end) if end.role() == Role::Sender => SENDER,
+            Self::End(_) => RECEIVER,
+        };
+        self.block().handle().tagged(tag)
+    }
+
+    /// Holds what a handle of a message names, for `owner`, which is this process.
+    pub(crate) fn hold(
+        blocks: &Arc<Blocks>,
+        tagged: BlockHandle,
+        owner: OwnerId,
+    ) -> Result<Self, HandleError> {
+        let (handle, tag) = tagged.untagged();
+        let role = match tag {
+            BYTES => return SharedBlock::hold(blocks, handle, owner).map(Self::Bytes),
+            SENDER => Role::Sender,
+            RECEIVER => Role::Receiver,
+            // A tag that nobody writes: refused like a class that does not exist.
+            class => return Err(HandleError::NoSuchClass { class }),
+        };
+        End::hold(SharedBlock::hold(blocks, handle, owner)?, role).map(Self::End)
+    }
+
+    /// The end, if it is one.
+    pub(crate) fn end(&self) -> Option<&Arc<End>> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::End(end) => Some(end),
+        }
+    }
+}
+
+fn pack<S: Serializer>(carried: Carried, serializer: S) -> Result<S::Ok, S::Error> {
+    let number = PACKING.with(|place| {
+        if !IS_PACKING.with(Cell::get) {
+            return None;
+        }
+        let mut parcels = place.borrow_mut();
+        parcels.push(carried);
+        u32::try_from(PACKED_BEFORE.with(Cell::get) + parcels.len() - 1).ok()
+    });
+    let number = number.ok_or_else(|| {
+        S::Error::custom(
+            "a shared block or a channel travels only in tasks, results and channels of its runtime",
+        )
+    })?;
+    serializer.serialize_u32(number)
+}
+
+fn unpack<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Carried, D::Error> {
+    let number = u32::deserialize(deserializer)?;
+    let parcel = UNPACKING.with(|place| place.borrow().as_ref()?.get(number as usize).cloned());
+    parcel.ok_or_else(|| D::Error::custom("the message carries no block of this number"))
 }
 
 /// Blocks of a result that its receiver may not hold yet.
 #[derive(Debug)]
 struct Transit {
     message: BlockHandle,
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
 }
 
 /// Keeps `parcels` held by this thread until the message block has been freed by its receiver.
 #[inline]
-pub(crate) fn leave_in_transit(message: BlockHandle, parcels: Vec<SharedBlock>) {
+pub(crate) fn leave_in_transit(message: BlockHandle, parcels: Vec<Carried>) {
     if parcels.is_empty() {
         return;
+    }
+    if parcels.iter().any(|parcel| parcel.end().is_some()) {
+        // Others may wait for the last end of a channel to go: these must not stay a moment longer than needed.
+        return transit::send_off(message, parcels).stay();
     }
     IN_TRANSIT.with(|transits| {
         let mut transits = transits.borrow_mut();
@@ -158,8 +264,13 @@ pub(crate) fn let_go() {
 
 fn has_arrived(transit: &Transit) -> bool {
     let Some(parcel) = transit.parcels.first() else { return true };
+    is_arrived(parcel.blocks(), transit.message)
+}
+
+/// True once the receiver of a message has freed its block.
+pub(crate) fn is_arrived(blocks: &Blocks, message: BlockHandle) -> bool {
     // The receiver holds what the message carries before it frees the message block, and not before it has
     // adopted it: so only another life of the block, or none, is proof.
-    let found = parcel.blocks().check(transit.message);
+    let found = blocks.check(message);
     !found.is_ok_and(|block| matches!(block.state, BlockState::Detached(_) | BlockState::Claimed(_)))
 }

@@ -2,10 +2,10 @@
 
 use crate::codec::{self, Portable};
 use crate::message::{self, SealError, Sealed};
-use crate::parcel;
+use crate::parcel::{self, Carried};
 use crate::run::RANGE_PREFIX_BYTES;
 use gorun_shm::OwnerId;
-use gorun_shm::blocks::{Blocks, OwnedBlock, SharedBlock};
+use gorun_shm::blocks::{Blocks, OwnedBlock};
 use std::sync::Arc;
 
 /// Bytes before each item: how many it has, so that it can be passed over without being decoded.
@@ -35,7 +35,7 @@ pub struct RangeWriter {
     /// Where items must end, so that the handles of what they carry fit behind.
     room: usize,
     /// Blocks carried so far.
-    parcels: Vec<SharedBlock>,
+    parcels: Vec<Carried>,
     /// Where the last item begins, and how many blocks were carried before it.
     last: (usize, usize),
 }
@@ -109,7 +109,7 @@ impl RangeWriter {
 
     /// The item carries blocks: room for their handles comes off what is left. False if there is too little.
     #[cold]
-    fn take_in(&mut self, new: Vec<SharedBlock>, used: usize) -> bool {
+    fn take_in(&mut self, new: Vec<Carried>, used: usize) -> bool {
         let tail = message::handles_bytes(self.parcels.len() + new.len());
         let bytes = self.block.as_slice().len();
         if used.next_multiple_of(8) + tail > bytes {

@@ -32,6 +32,7 @@ impl Pool {
             // Neither processes nor threads: nothing can run. Waiters must not wait for ever.
             self.warn(&format!("no thread can be had either ({cause}); pending tasks are closed"));
             self.dispatcher.close();
+            crate::channel::shut_all(&self.commons);
         }
     }
 

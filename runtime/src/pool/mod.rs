@@ -195,6 +195,8 @@ impl Pool {
             worker.stop();
             worker.bell.ring();
         }
+        // Behind the above: a task that opens a channel now sees that it is to stop.
+        crate::channel::shut_all(&self.commons);
         self.stop_threads();
         Threads::join(threads.both);
         let mut state = self.lock();
@@ -219,6 +221,10 @@ impl Pool {
         for record in 0..self.commons.map.shape.records {
             if let Some(owner) = OwnerId::worker(record) {
                 self.dispatcher.close_running(owner);
+                if !self.is_degraded() {
+                    // What it had left half done must not hold up who reads on after the end.
+                    crate::channel::recover(&self.commons, owner);
+                }
             }
             self.dispatcher.end_condemned(record);
         }
@@ -432,6 +438,8 @@ impl Pool {
                 self.accuse(&running, obituary::pack(worker, pid, end, RangeProgress::default()));
             }
         }
+        // Before anybody hears of the end: what the dead had not finished in channels is there again.
+        crate::channel::recover(&self.commons, owner);
         let duty = &self.commons.workers[usize::from(record)].duty;
         if duty.depth() >= DEPTH_MAX {
             let payload = obituary::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));

@@ -5,7 +5,7 @@
 //!       8  bytes       in use, 0..= size of the class
 //!      12  generation  which life of the block
 //!      14  class       index of the size class
-//!      15  zero
+//!      15  tag         0, or the sender's: see `BlockHandle::tagged`
 //! ```
 
 use super::class::Class;
@@ -23,7 +23,7 @@ pub struct BlockHandle {
     bytes: u32,
     generation: u16,
     class: u8,
-    zero: u8,
+    tag: u8,
 }
 
 const _: () = assert!(size_of::<BlockHandle>() == 16 && align_of::<BlockHandle>() == 8);
@@ -31,7 +31,19 @@ const _: () = assert!(Class::LARGEST_BYTES <= u32::MAX as u64);
 
 impl BlockHandle {
     pub(super) fn new(offset: u64, bytes: u32, generation: u16, class: Class) -> Self {
-        Self { offset, bytes, generation, class: class.index(), zero: 0 }
+        Self { offset, bytes, generation, class: class.index(), tag: 0 }
+    }
+
+    /// The handle with a number beside it. It is no handle until the number is taken off again.
+    #[must_use]
+    pub fn tagged(self, tag: u8) -> Self {
+        Self { tag, ..self }
+    }
+
+    /// The handle, and the number that [`BlockHandle::tagged`] put beside it.
+    #[must_use]
+    pub fn untagged(self) -> (Self, u8) {
+        (Self { tag: 0, ..self }, self.tag)
     }
 
     /// Takes the handle out of two words, as a slot carries it.
@@ -68,7 +80,7 @@ impl BlockHandle {
     #[must_use]
     #[inline]
     pub fn class(self) -> Option<Class> {
-        Class::new(self.class).filter(|_| self.zero == 0)
+        Class::new(self.class).filter(|_| self.tag == 0)
     }
 
     pub(super) fn class_bits(self) -> u8 {

@@ -11,7 +11,7 @@ use super::table::{BlockId, Region, Table};
 use super::word::BlockState;
 use crate::owner::OwnerId;
 use crate::segment::{OutOfSegment, Segment, ViewSlice};
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, AtomicU64};
 use std::io;
 use std::sync::Arc;
 use thiserror::Error;
@@ -342,6 +342,20 @@ impl Blocks {
             }
         }
         found
+    }
+
+    /// The bytes of a block as words, for looking at one that is on its way: whoever takes it over may write them
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`HandleError`] if the handle is not that of a block in use.
+    pub fn words(&self, handle: BlockHandle) -> Result<ViewSlice<AtomicU64>, HandleError> {
+        let found = self.check(handle)?;
+        let words = (found.bytes as usize).div_ceil(size_of::<u64>());
+        let offset = handle.offset();
+        let out_of_place = HandleError::OutOfPlace { offset, class_bytes: found.class.bytes() };
+        // Fits: blocks are whole words, and the bytes in use were checked.
+        self.segment.view_slice(offset, words).map_err(|_| out_of_place)
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {

@@ -8,7 +8,7 @@ use gorun_shm::counters::Counter;
 use gorun_shm::doorbell::Doorbell;
 use gorun_shm::histogram::Histogram;
 use gorun_shm::seqlock::SeqLock;
-use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering};
+use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// How many tasks inside one another a record has places for. Deeper ones share the last place, and a recoverer
 /// then looks at every task instead.
@@ -38,6 +38,8 @@ pub struct WorkerRecord {
     seat: AtomicU32,
     /// Processor to pin to plus one, 0 for none. Written by the host before `seat`.
     cpu: AtomicU32,
+    /// 1 while the task that runs here waits for others: what stands in line behind it is for other workers.
+    blocked: AtomicU32,
     /// Which worker lives here: birth 63..32 | process id 31..0, 0 while nobody has moved in. The host writes the
     /// birth, one process adds its id.
     tenant: AtomicU64,
@@ -163,6 +165,7 @@ impl WorkerRecord {
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
         self.command.store(0, Ordering::Relaxed);
         self.leaving.store(0, Ordering::Relaxed); // Relaxed: as above.
+        self.blocked.store(0, Ordering::Relaxed); // Relaxed: as above.
         self.duty.depth.store(0, Ordering::Relaxed);
         self.duty.stage.store(0, Ordering::Relaxed);
         for started in &self.duty.started {
@@ -254,6 +257,21 @@ impl WorkerRecord {
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.leaving.load(Ordering::Acquire) != 0 // Acquire: pairs with `leave`.
+    }
+
+    /// The task that runs here begins or ends to wait. The caller looks at the lanes afterwards.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(u32::from(blocked), Ordering::Relaxed); // Relaxed: a fence follows, see `is_blocked`.
+        // SeqCst: pairs with the fence of a producer between publishing a task and `is_blocked`: it sees the mark, or
+        // the caller sees the task.
+        fence(Ordering::SeqCst);
+    }
+
+    /// True while the worker will not come to its next task by itself. The caller has fenced after publishing one.
+    #[inline]
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) != 0 // Relaxed: ordered by the caller's fence.
     }
 
     /// Tells the worker to leave; the caller rings the bell.

@@ -48,7 +48,10 @@ pub struct Header {
     pub(super) not_empty: Gate,
     /// Rung when there is room.
     pub(super) not_full: Gate,
-    spare_too: [AtomicU64; 6],
+    /// Rung when something that a message carried, or an end of this channel, has come to where it was sent.
+    arrived: Gate,
+    spare_gate: Gate,
+    spare_too: [AtomicU64; 5],
     /// Every position before it was claimed by a producer. A hint that may be late, never early.
     pub(super) tail: Line,
     /// Every position before it was released. A hint that may be late, never early.
@@ -186,6 +189,12 @@ impl Header {
             spin_ticks: self.spin.load(Ordering::Relaxed),
         };
         Ok((geometry, terms))
+    }
+
+    /// Rung by receivers of what is kept alive by its sender until it has arrived; the users' own affair.
+    #[must_use]
+    pub fn arrived(&self) -> &Gate {
+        &self.arrived
     }
 
     /// How many positions were ever claimed by producers, or a little less.

@@ -47,7 +47,8 @@ pub struct Recovered {
 }
 
 impl Ring<'_> {
-    /// Ends what `dead` was doing, for `heir`, which is the caller, and wakes everybody.
+    /// Ends what `dead` was doing with messages, for `heir`, which is the caller. [`Ring::bury`] comes after that, for
+    /// all channels: messages of one may carry ends of another.
     ///
     /// `rehouse` is called for every message that `dead` has published and nobody has released, so that what it carries
     /// does not go with the dead's memory; `decide` for every message that `dead` had taken: it says what becomes of it.
@@ -90,10 +91,14 @@ impl Ring<'_> {
         let header = self.header();
         header.abandoned.add_shared(recovered.abandoned.into());
         header.returned.add_shared(recovered.returned.into());
+        recovered
+    }
+
+    /// Takes `dead` out of both roles and wakes everybody: whoever it was about to wake, or was woken instead of, looks
+    /// again.
+    pub fn bury(&self, dead: Holder) {
         self.leave(Role::Sender, dead);
         self.leave(Role::Receiver, dead);
-        // Whoever the dead was about to wake, or was woken in vain with it, looks again.
         self.wake_all();
-        recovered
     }
 }

@@ -244,7 +244,8 @@ impl<'a> Ring<'a> {
     #[inline]
     fn take_next(&self, me: Holder) -> Result<Taken, Nothing> {
         // Acquire: pairs with the Release in `release`: all before it are seen released.
-        let mut position = self.header.head.position.load(Ordering::Acquire);
+        let start = self.header.head.position.load(Ordering::Acquire);
+        let mut position = start;
         let mut first_held = None;
         for _ in 0..self.steps_max() {
             let (slot, lap) = self.slot(position);
@@ -267,7 +268,13 @@ impl<'a> Ring<'a> {
                     position = position.wrapping_add(1);
                 }
                 // The message of somebody who reads may come back, so the channel is not empty yet.
-                (0, SlotState::Empty) if first_held.is_none() => return Err(Nothing::Empty),
+                (0, SlotState::Empty) if first_held.is_none() => {
+                    if position != start {
+                        // The last releasers were not the first in line. Release: as in `release`.
+                        self.header.head.position.store(position, Ordering::Release);
+                    }
+                    return Err(Nothing::Empty);
+                }
                 (0, SlotState::Empty | SlotState::Writing) => return Err(Nothing::Busy),
                 (ahead, _) if ahead > 0 => position = self.after_released(position, ahead),
                 // All slots were walked over, and others read what is in them.

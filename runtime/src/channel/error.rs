@@ -1,0 +1,157 @@
+//! What can go wrong with a channel.
+
+use crate::error::Rejection;
+use std::fmt;
+use thiserror::Error;
+
+/// Why there is no channel.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// It would hold no messages, or more than there can be.
+    #[error("a channel holds 1 to {most} messages, not {asked}; use `rendezvous` for one that holds none")]
+    BadCapacity {
+        /// What was asked for.
+        asked: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// No shared memory is free for it.
+    #[error(
+        "no shared memory is free for a channel of {bytes} bytes; drop what is no longer needed, or ask for less"
+    )]
+    NoMemory {
+        /// Bytes it needs.
+        bytes: u64,
+    },
+    /// There is no runtime, or this process may not use it.
+    #[error(transparent)]
+    NoRuntime(Rejection),
+    /// The runtime was shut down.
+    #[error("the runtime was shut down")]
+    Closed,
+}
+
+/// Why a value was not sent. It comes back, whatever the reason.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// There was no room: of `try_send`, and of channels that reject.
+    Full(T),
+    /// There was no room in time: of `send_until` and `send_timeout`.
+    TimedOut(T),
+    /// Somebody closed the channel, or the runtime was shut down.
+    Closed(T),
+    /// No receiver is left, in any process.
+    Disconnected(T),
+    /// It cannot travel: too large, no shared memory, its `Serialize` refuses, or it carries a block of another runtime.
+    Unsendable {
+        /// What was to be sent.
+        value: T,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process wrote nonsense over the channel.
+    Damaged(T),
+    /// There is no channel: it could not be made.
+    NoChannel {
+        /// What was to be sent.
+        value: T,
+        /// Why there is none.
+        reason: ChannelError,
+    },
+}
+
+impl<T> SendError<T> {
+    /// The value that was not sent.
+    pub fn into_value(self) -> T {
+        match self {
+            Self::Full(value)
+            | Self::TimedOut(value)
+            | Self::Closed(value)
+            | Self::Disconnected(value)
+            | Self::Damaged(value)
+            | Self::Unsendable { value, .. }
+            | Self::NoChannel { value, .. } => value,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Full(_) => "the channel is full",
+            Self::TimedOut(_) => "the channel was full for too long",
+            Self::Closed(_) => "the channel is closed",
+            Self::Disconnected(_) => "no receiver is left",
+            Self::Unsendable { reason, .. } => reason,
+            Self::Damaged(_) => "the channel was overwritten by another process",
+            Self::NoChannel { .. } => "there is no channel",
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value may be large, or not printable.
+        let name = match self {
+            Self::Full(_) => "Full",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Closed(_) => "Closed",
+            Self::Disconnected(_) => "Disconnected",
+            Self::Unsendable { reason, .. } => return write!(f, "Unsendable({reason})"),
+            Self::Damaged(_) => "Damaged",
+            Self::NoChannel { reason, .. } => return write!(f, "NoChannel({reason})"),
+        };
+        write!(f, "{name}(..)")
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoChannel { reason, .. } => write!(f, "there is no channel: {reason}"),
+            other => f.write_str(other.text()),
+        }
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+/// Why not all of a batch was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{sent} values were sent, then: {error}")]
+pub struct BatchError<T> {
+    /// How many were sent.
+    pub sent: usize,
+    /// What became of the next one. Those behind it were not taken from the iterator.
+    pub error: SendError<T>,
+}
+
+/// Why nothing was received.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Nothing is there now: of `try_recv`.
+    #[error("the channel is empty")]
+    Empty,
+    /// Nothing came in time: of `recv_until` and `recv_timeout`.
+    #[error("nothing came in time")]
+    TimedOut,
+    /// Everything was received, and nothing will come: the channel was closed, or no sender is left in any process.
+    #[error("no sender is left, and everything was received")]
+    Disconnected,
+    /// The runtime was shut down, and everything was received.
+    #[error("the runtime was shut down")]
+    Closed,
+    /// A message came that is no value of this type, or whose memory another process overwrote. It is gone.
+    #[error("a message could not be read: {reason}")]
+    Unreadable {
+        /// What was wrong.
+        reason: String,
+    },
+    /// Another process wrote nonsense over the channel.
+    #[error("the channel was overwritten by another process")]
+    Damaged,
+    /// There is no channel: it could not be made.
+    #[error("there is no channel: {0}")]
+    NoChannel(ChannelError),
+}

@@ -1,0 +1,25 @@
+//! Channels between the processes of a runtime: host, workers, and threads of either.
+//!
+//! The ends are values: cloned, sent as inputs and results of tasks, and through channels. A message is received once, in
+//! the order of each sender, whatever process is killed meanwhile; see `shm/src/ring/mpmc/README.md` for the ring.
+//!
+//! Blocking: `send` and `recv` wait, `try_` does not, `_until` and `_timeout` do for so long, `_async` are futures. A wait
+//! also ends when the channel is closed, when the other side is gone, dead or alive, and when the runtime ends. A task
+//! that waits occupies its worker; tasks of its own that nobody has started are run meanwhile, as in `join`.
+
+mod delivery;
+mod error;
+mod future;
+mod open;
+mod patience;
+mod receiver;
+mod recover;
+mod sender;
+
+pub use delivery::Delivery;
+pub use error::{BatchError, ChannelError, RecvError, SendError};
+pub use future::{RecvFuture, SendFuture};
+pub use open::{Backpressure, Channel, ChannelStats, channel, rendezvous};
+pub use receiver::{Drain, Iter, Receiver};
+pub(crate) use recover::{recover, shut_all};
+pub use sender::Sender;

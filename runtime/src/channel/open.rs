@@ -1,0 +1,220 @@
+//! Opening a channel, and what one can be.
+
+use super::{ChannelError, Receiver, Sender};
+use crate::error::Rejection;
+use crate::runtime::Runtime;
+use gorun_shm::blocks::AllocateError;
+use gorun_shm::ring::mpmc::{Geometry, Header, Terms};
+use gorun_shm::sync::Ordering;
+use gorun_worker::codec::Portable;
+use gorun_worker::context;
+use gorun_worker::end::End;
+use gorun_worker::letter;
+use std::marker::PhantomData;
+
+/// A channel for `capacity` messages between all processes of the current runtime.
+///
+/// If it cannot be made, its ends say so at their first use, as a task does that is not accepted; [`Channel::open`] says it
+/// at once.
+///
+/// ```
+/// use gorun_runtime::{Task, channel};
+///
+/// let (sender, receiver) = channel::<u64>(100);
+/// let squares = Task::with((sender, 10), |(sender, count)| {
+///     (0..count).for_each(|n| sender.send(n * n).expect("somebody receives"));
+/// });
+/// let squares = squares.go();
+/// assert_eq!(receiver.iter().sum::<u64>(), 285);
+/// squares.join()?;
+/// # Ok::<(), gorun_runtime::TaskError>(())
+/// ```
+#[must_use]
+pub fn channel<T: Portable>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    or_refused(Channel::bounded(capacity).open())
+}
+
+/// A channel that holds nothing: `send` ends when somebody has received.
+///
+/// ```
+/// use gorun_runtime::{Task, rendezvous};
+///
+/// let (sender, receiver) = rendezvous::<String>();
+/// let greeter = Task::with(sender, |sender| sender.send("hello".to_owned()).is_ok()).go();
+/// assert_eq!(receiver.recv().as_deref(), Ok("hello"));
+/// assert_eq!(greeter.join(), Ok(true));
+/// ```
+#[must_use]
+pub fn rendezvous<T: Portable>() -> (Sender<T>, Receiver<T>) {
+    or_refused(Channel::rendezvous().open())
+}
+
+fn or_refused<T>(opened: Result<(Sender<T>, Receiver<T>), ChannelError>) -> (Sender<T>, Receiver<T>) {
+    opened.unwrap_or_else(|reason| (Sender::refused(reason.clone()), Receiver::refused(reason)))
+}
+
+/// What `send` does when the channel is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backpressure {
+    /// It waits.
+    #[default]
+    Wait,
+    /// It gives the value back at once, and counts it.
+    Reject,
+    /// It throws the oldest message away, and counts it.
+    OverwriteOldest,
+}
+
+/// A channel to be opened.
+#[derive(Debug, Clone)]
+#[must_use = "a channel is made by `open`"]
+pub struct Channel<T> {
+    capacity: usize,
+    rules: Rules,
+    values: PhantomData<fn() -> T>,
+}
+
+/// What both ends go by; travels in the channel's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Rules {
+    pub(super) backpressure: Backpressure,
+    pub(super) is_rendezvous: bool,
+    /// Deliveries after which a message is given up; 0 is never.
+    pub(super) deliveries_max: u8,
+}
+
+impl Rules {
+    fn to_word(self) -> u64 {
+        let backpressure = match self.backpressure {
+            Backpressure::Wait => 0,
+            Backpressure::Reject => 1,
+            Backpressure::OverwriteOldest => 2,
+        };
+        backpressure | u64::from(self.is_rendezvous) << 2 | u64::from(self.deliveries_max) << 8
+    }
+
+    /// True if a sender that finds no room may find some later.
+    pub(super) fn waits(self) -> bool {
+        self.backpressure != Backpressure::Reject
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "takes 8 bits out of the word")]
+    pub(super) fn from_word(word: u64) -> Self {
+        let backpressure = match word & 3 {
+            1 => Backpressure::Reject,
+            2 => Backpressure::OverwriteOldest,
+            _ => Backpressure::Wait,
+        };
+        Self { backpressure, is_rendezvous: word & 4 != 0, deliveries_max: (word >> 8) as u8 }
+    }
+}
+
+impl<T: Portable> Channel<T> {
+    /// One that holds `capacity` messages, 1 to 2^24.
+    pub fn bounded(capacity: usize) -> Self {
+        Self { capacity, rules: Rules::default(), values: PhantomData }
+    }
+
+    /// One that holds none.
+    pub fn rendezvous() -> Self {
+        let rules = Rules { is_rendezvous: true, ..Rules::default() };
+        Self { capacity: 1, rules, values: PhantomData }
+    }
+
+    /// What `send` does when it is full. A rendezvous always waits.
+    pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
+        if !self.rules.is_rendezvous {
+            self.rules.backpressure = backpressure;
+        }
+        self
+    }
+
+    /// After how many deliveries, 1 to 7, without acknowledgement a message is given up and counted, instead of being
+    /// delivered again: see [`Receiver::take`].
+    pub fn deliveries_max(mut self, deliveries: u8) -> Self {
+        self.rules.deliveries_max = deliveries.clamp(1, 7);
+        self
+    }
+
+    /// Opens it on the current runtime: the default one, or the one whose task this is.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn open(self) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
+        let runtime = Runtime::current().map_err(ChannelError::NoRuntime)?;
+        self.open_on(&runtime)
+    }
+
+    /// Opens it on `runtime`.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn open_on(self, runtime: &Runtime) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
+        let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
+        let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
+        let geometry = Geometry::new(capacity, letter::words_for::<T>()).ok_or(bad)?;
+        let dispatcher = runtime.dispatcher();
+        if dispatcher.is_foreign() {
+            return Err(ChannelError::NoRuntime(Rejection::ForkedHost));
+        }
+        let commons = &dispatcher.commons;
+        let spin_ticks = commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the first worker.
+        let terms = Terms { kind: kind_of::<T>(), terms: self.rules.to_word(), spin_ticks };
+        let opened = End::channel(&commons.blocks, dispatcher.me, geometry, terms);
+        let (sender, receiver) = opened.map_err(|error| match error {
+            AllocateError::NotAnOwner { .. } => ChannelError::Closed,
+            _ => ChannelError::NoMemory { bytes: geometry.bytes() as u64 },
+        })?;
+        // Looked at behind the making: either this sees the end of the runtime, or that sees the channel.
+        let is_over = dispatcher.is_closed() || context::duty().is_some_and(|duty| duty.is_told_to_stop());
+        if is_over {
+            return Err(ChannelError::Closed);
+        }
+        Ok((Sender::of(sender), Receiver::of(receiver)))
+    }
+}
+
+/// Names a type, so that an end is not taken for one of other values by a slip of serde.
+pub(super) fn kind_of<T>() -> u64 {
+    // FNV-1a, over the name: both sides are the same build.
+    let name = std::any::type_name::<T>();
+    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    })
+}
+
+/// Numbers of a channel since it was opened, all processes together. Stale as soon as they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelStats {
+    /// Places that senders have taken, those given up among them.
+    pub sent: u64,
+    /// Of those, places that are free again.
+    pub received: u64,
+    /// Values given back because the channel was full: [`Backpressure::Reject`].
+    pub rejected: u64,
+    /// Messages thrown away for newer ones: [`Backpressure::OverwriteOldest`].
+    pub overwritten: u64,
+    /// Sends that were given up: by the dead, at the end of the channel, and by a rendezvous whose time was over.
+    pub abandoned: u64,
+    /// Messages that came back from who had taken them, dead or alive.
+    pub returned: u64,
+    /// Messages given up after too many deliveries.
+    pub dead_letters: u64,
+    /// Messages that could not be read.
+    pub unreadable: u64,
+}
+
+impl ChannelStats {
+    pub(super) fn of(header: &Header) -> Self {
+        Self {
+            sent: header.tail(),
+            received: header.head(),
+            rejected: header.rejected.get(),
+            overwritten: header.overwritten.get(),
+            abandoned: header.abandoned.get(),
+            returned: header.returned.get(),
+            dead_letters: header.dead_letters.get(),
+            unreadable: header.unreadable.get(),
+        }
+    }
+}

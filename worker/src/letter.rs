@@ -1,0 +1,298 @@
+//! Letter: a value on its way through a channel, in a slot or in a block that the slot names.
+//!
+//! ```text
+//! in the slot   the encoded bytes; their count stands in the slot's word
+//! in a block    word 0, 1: handle of a block as `message` has it; word 2: count of the encoded bytes in it
+//! ```
+//! The block is its sender's, detached, until the receiver takes it over; the host inherits it from a sender that has
+//! died. What it carries is kept by the sender's `transit` meanwhile, and by the host's after its death.
+//!
+//! User code runs only before the slot was claimed and after it was released.
+
+use crate::codec::{self, Portable};
+use crate::end::End;
+use crate::message::{self, SealError};
+use crate::parcel::{self, Carried};
+use crate::porter;
+use crate::transit::{self, OnItsWay};
+use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
+use gorun_shm::OwnerId;
+use gorun_shm::blocks::{BlockHandle, Blocks, Holder, OwnedBlock};
+use gorun_shm::ring::mpmc::{Claim, Fate, Geometry, Message, Position, Ring, Stuck, Taken};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// Marks of a slot: the value lies in a block; handles stand behind it.
+const IN_BLOCK: u8 = 1;
+const HANDLES: u8 = 2;
+/// Words that name a block.
+const BLOCK_WORDS: usize = 3;
+/// Most words in a slot.
+const WORDS_MAX: usize = Geometry::PAYLOAD_WORDS_MAX as usize;
+
+/// Words of payload that slots for values of `T` should have: enough for most values of that size, and to name a block.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "15 at most")]
+pub const fn words_for<T>() -> u32 {
+    const USUAL_MAX: usize = 15;
+    let words = size_of::<T>().div_ceil(8);
+    let words = if words < BLOCK_WORDS { BLOCK_WORDS } else { words };
+    // Larger values are mostly handles to the heap, or worth a block.
+    let words = if words > USUAL_MAX { USUAL_MAX } else { words };
+    words as u32
+}
+
+/// A value ready for a slot.
+#[derive(Debug)]
+pub struct Letter {
+    words: [u64; WORDS_MAX],
+    message: Message,
+    block: Option<OwnedBlock>,
+    carried: Vec<Carried>,
+}
+
+impl Letter {
+    /// Encodes `value` for the channel of `end`.
+    ///
+    /// # Errors
+    /// [`SealError`]; nothing stays allocated.
+    #[inline]
+    pub fn seal<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
+        let mut words = [0; WORDS_MAX];
+        let room = end.geometry().payload_words() * 8;
+        let place = &mut words.as_mut_bytes()[..room];
+        let length = if codec::is_number::<T>() {
+            codec::encode(value, place)?
+        } else {
+            let packing = parcel::Packing::begin();
+            codec::encode(value, place)?.filter(|_| packing.is_empty())
+        };
+        match length.and_then(|length| u8::try_from(length).ok()) {
+            Some(length) => {
+                let message = Message { length, marks: 0 };
+                Ok(Self { words, message, block: None, carried: Vec::new() })
+            }
+            None => Self::seal_in_block(value, end),
+        }
+    }
+
+    #[cold]
+    fn seal_in_block<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
+        let blocks = end.blocks();
+        let limit = blocks.shape().largest_bytes();
+        let sealed = message::seal_in_block(value, blocks, end.me().owner(), limit)?;
+        let mut words = [0; WORDS_MAX];
+        [words[0], words[1], ..] = sealed.payload;
+        words[2] = sealed.bytes.into();
+        let handles = if sealed.marks & MARK_HANDLES == 0 { 0 } else { HANDLES };
+        debug_assert!(sealed.marks & MARK_IN_BLOCK != 0);
+        let message = Message { length: 0, marks: IN_BLOCK | handles };
+        Ok(Self { words, message, block: sealed.block, carried: sealed.parcels })
+    }
+
+    /// What stands in the slot's word.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        self.message
+    }
+
+    /// Lets the letter go in the slot that was claimed for it. What it carries is on its way then; dropping that takes it
+    /// back, which is for who has withdrawn the letter.
+    #[inline]
+    pub fn post(self, claim: Claim, end: &End) -> (Position, Option<OnItsWay>) {
+        let way = self.block.and_then(|block| send_off(block, self.carried, end));
+        (end.ring().publish(claim, end.me(), self.message, &self.words), way)
+    }
+}
+
+#[cold]
+fn send_off(block: OwnedBlock, carried: Vec<Carried>, end: &End) -> Option<OnItsWay> {
+    let handle = block.into_handle();
+    (!carried.is_empty()).then(|| transit::send_through(end, handle, carried))
+}
+
+/// Frees the block of a letter that was withdrawn.
+#[cold]
+pub fn take_back(end: &End, words: &Withdrawn) {
+    if let Some(handle) = words.0 {
+        drop(message::take_over(end.blocks(), handle, end.me().owner()));
+    }
+}
+
+/// What is left of a letter that can be withdrawn: the block it lies in.
+#[derive(Debug, Clone, Copy)]
+pub struct Withdrawn(Option<BlockHandle>);
+
+impl Letter {
+    /// What [`take_back`] needs.
+    #[must_use]
+    pub fn to_withdraw(&self) -> Withdrawn {
+        Withdrawn(self.block.as_ref().map(OwnedBlock::handle))
+    }
+}
+
+/// A letter out of its slot.
+#[derive(Debug)]
+pub struct Received {
+    words: [u64; WORDS_MAX],
+    length: usize,
+    arrival: Option<Result<message::Arrival, SealError>>,
+}
+
+impl Received {
+    /// Takes the letter out of the slot, which is free afterwards. The caller notifies senders.
+    #[inline]
+    pub fn take(taken: Taken, end: &End) -> Self {
+        let ring = end.ring();
+        let word = taken.word();
+        let mut words = [0; WORDS_MAX];
+        let read = ring.read(&taken, &mut words[..end.geometry().payload_words()]);
+        let length = usize::from(word.length()).min(read * 8);
+        let arrival = (word.marks() & IN_BLOCK != 0).then(|| open(&words, word.marks(), end));
+        ring.release(taken, end.me());
+        Self { words, length, arrival }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// [`SealError`] if there is none in it.
+    #[inline]
+    pub fn decode<T: Portable>(self, end: &End) -> Result<T, SealError> {
+        match self.arrival {
+            None => Ok(codec::decode(&self.words.as_bytes()[..self.length])?),
+            Some(arrival) => {
+                let decoded = arrival.and_then(|arrival| Ok(arrival.decode()?));
+                // The block is free now: the sender may let go of what it carried.
+                end.ring().header().arrived().notify();
+                decoded
+            }
+        }
+    }
+}
+
+/// What a letter that was opened and stays in its slot keeps meanwhile: its block and what that carries.
+#[derive(Debug)]
+#[must_use = "dropped, the letter is gone"]
+pub struct Kept(Option<(OwnedBlock, Vec<Carried>)>);
+
+impl Kept {
+    /// Lets the letter go once more, before its slot is put back.
+    pub fn give_back(self, end: &End) {
+        if let Some((block, carried)) = self.0 {
+            send_off(block, carried, end).into_iter().for_each(OnItsWay::stay);
+        }
+    }
+}
+
+/// The value of a letter that stays in its slot.
+///
+/// # Errors
+/// [`SealError`] if there is none in it; its block is free then.
+pub fn open_kept<T: Portable>(taken: &Taken, end: &End) -> Result<(T, Kept), SealError> {
+    let word = taken.word();
+    let mut words = [0; WORDS_MAX];
+    let read = end.ring().read(taken, &mut words[..end.geometry().payload_words()]);
+    if word.marks() & IN_BLOCK == 0 {
+        let length = usize::from(word.length()).min(read * 8);
+        return Ok((codec::decode(&words.as_bytes()[..length])?, Kept(None)));
+    }
+    let (value, block, carried) = open(&words, word.marks(), end)?.decode_and_keep()?;
+    Ok((value, Kept(block.map(|block| (block, carried)))))
+}
+
+#[cold]
+fn open(words: &[u64; WORDS_MAX], marks: u8, end: &End) -> Result<message::Arrival, SealError> {
+    let handle = BlockHandle::from_words([words[0], words[1]]);
+    let bytes = usize::try_from(words[2]).map_err(|_| SealError::Malformed)?;
+    message::open_from_channel(end.blocks(), end.me().owner(), handle, bytes, marks & HANDLES != 0)
+}
+
+/// Throws away all messages that are in the channel.
+pub fn throw_away(ring: &Ring<'_>, blocks: &Arc<Blocks>, me: Holder) {
+    while let Ok(taken) = ring.take(me) {
+        throw_one_away(taken, ring, blocks, me);
+    }
+}
+
+/// Throws a message away.
+pub fn throw_one_away(taken: Taken, ring: &Ring<'_>, blocks: &Arc<Blocks>, me: Holder) {
+    let mut words = [0; BLOCK_WORDS];
+    ring.read(&taken, &mut words);
+    if taken.word().marks() & IN_BLOCK != 0 {
+        // A failure means that the words are nonsense.
+        let handle = BlockHandle::from_words([words[0], words[1]]);
+        drop(message::take_over(blocks, handle, me.owner()));
+        ring.header().arrived().notify();
+    }
+    ring.release(taken, me);
+    ring.notify_room();
+}
+
+/// The host's part for a message whose sender may be `dead`: what it lies in, and what it carries, is the host's from now
+/// on, until somebody receives it.
+pub fn rehouse(stuck: &Stuck<'_>, dead: OwnerId, end: &Heir<'_>) {
+    let marks = stuck.word.marks();
+    if marks & IN_BLOCK == 0 {
+        return;
+    }
+    let handle = BlockHandle::from_words([stuck.payload(0), stuck.payload(1)]);
+    let bytes = usize::try_from(stuck.payload(2)).unwrap_or(usize::MAX);
+    // Held first: whoever takes the block over meanwhile holds what it carries before.
+    let carried = (marks & HANDLES != 0)
+        .then(|| message::hold_carried(end.blocks, OwnerId::HOST, handle, bytes).ok())
+        .flatten();
+    if end.blocks.adopt(handle, dead, OwnerId::HOST).is_ok()
+        && let Some(carried) = carried.filter(|carried| !carried.is_empty())
+    {
+        transit::wait_at(end.post.clone(), handle, carried).stay();
+    }
+}
+
+/// The host's part for a message that `dead` had taken: true if it can be received once more.
+pub fn give_back(stuck: &Stuck<'_>, dead: OwnerId, end: &Heir<'_>) -> Fate {
+    if stuck.word.marks() & IN_BLOCK == 0 {
+        return Fate::Return;
+    }
+    let handle = BlockHandle::from_words([stuck.payload(0), stuck.payload(1)]);
+    rehouse(stuck, dead, end);
+    match OwnedBlock::seize(end.blocks, handle, dead, OwnerId::HOST) {
+        Ok(block) => {
+            let carried = held_again(stuck, &block, end);
+            let handle = block.into_handle();
+            if !carried.is_empty() {
+                transit::wait_at(end.post.clone(), handle, carried).stay();
+            }
+            Fate::Return
+        }
+        // Not taken over yet by the dead: it is on its way still.
+        Err(_) if end.blocks.check(handle).is_ok() => Fate::Return,
+        Err(_) => Fate::Drop,
+    }
+}
+
+/// Frees what a message lies in that is given up instead of being given back.
+pub fn forget(stuck: &Stuck<'_>, end: &Heir<'_>) {
+    if stuck.word.marks() & IN_BLOCK != 0 {
+        let handle = BlockHandle::from_words([stuck.payload(0), stuck.payload(1)]);
+        drop(message::take_over(end.blocks, handle, OwnerId::HOST));
+    }
+}
+
+/// What a message carries that the dead had taken over; its sender has seen it arrive, and the dead's holds are about to go.
+fn held_again(stuck: &Stuck<'_>, block: &OwnedBlock, end: &Heir<'_>) -> Vec<Carried> {
+    let bytes = usize::try_from(stuck.payload(2)).unwrap_or(usize::MAX);
+    if stuck.word.marks() & HANDLES == 0 {
+        return Vec::new();
+    }
+    message::hold_carried(end.blocks, OwnerId::HOST, block.handle(), bytes).unwrap_or_default()
+}
+
+/// The host, as it takes over a channel's messages from the dead.
+#[derive(Debug)]
+pub struct Heir<'a> {
+    /// The allocator.
+    pub blocks: &'a Arc<Blocks>,
+    /// Where it waits until what messages carry has arrived.
+    pub post: porter::Post,
+}
