@@ -20,7 +20,7 @@ pub use gorun_runtime::{
     QuarantinedTask, RateLimit, RateLimitHandle, Receiver, RecentTask, RecvError, Rejection, ReplayError,
     ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, SendError, Sender, ShareError, SharedSlice,
     SliceLoan, Stats, Task, TaskError, TaskHandle, channel, error, go, go_all, go_any, go_map, go_parallel,
-    go_race, is_cancelled, rendezvous,
+    go_race, is_cancelled, rendezvous, select,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;

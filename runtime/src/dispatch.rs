@@ -6,6 +6,7 @@
 use crate::book::{Book, Keep, Outcome, Pushed};
 use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
+use crate::handle::Watched;
 use crate::home::Home;
 use crate::jail::Keeper;
 use crate::quarantine::{Fingerprint, Screen};
@@ -284,6 +285,15 @@ impl Dispatcher {
             self.offer_help(ticket.lane);
         }
         asked
+    }
+
+    /// What to sleep on until the task may have ended.
+    pub(crate) fn watch(&self, ticket: &Ticket) -> Watched<'_> {
+        let (slot, lap) = self.ring(ticket.lane).slot(ticket.position);
+        let Ok(word) = slot.set_flag(lap, Word::SLEEPER) else { return Watched::Ended };
+        self.ask_for_patrol();
+        self.offer_help(ticket.lane);
+        Watched::Word(slot.futex(), word.low_half())
     }
 
     /// Sleeps until one of the tasks may have ended.

@@ -7,9 +7,11 @@ use crate::obituary;
 use crate::runtime::{PartsRef, Runtime};
 use crate::supervise::{Guarded, Standing};
 use gorun_shm::os::ticks;
+use gorun_shm::sync::AtomicU32;
 use gorun_worker::codec::{self, Portable};
 use gorun_worker::message;
 use gorun_worker::wire::status::{PanicReport, Status};
+use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -209,6 +211,37 @@ impl<R> fmt::Debug for TaskHandle<R> {
             State::Taken => "taken",
         };
         f.debug_struct("TaskHandle").field("state", &state).finish()
+    }
+}
+
+/// What tells that a task may have ended.
+#[derive(Debug)]
+pub enum Watched<'a> {
+    /// A futex word and what it holds until then.
+    Word(&'a AtomicU32, u32),
+    /// A time of the monotonic clock in nanoseconds.
+    Until(u64),
+    /// It has ended.
+    Ended,
+}
+
+impl<R: Portable> TaskHandle<R> {
+    /// What to sleep on until the task may have ended; asked before a last look. `place` keeps the runtime meanwhile.
+    pub(crate) fn watch<'a>(&'a self, place: &'a OnceCell<PartsRef>) -> Watched<'a> {
+        match &self.state {
+            State::Waiting { runtime, ticket } => runtime.dispatcher().watch(ticket),
+            State::Guarded(guarded) => {
+                let guarded = lock(guarded);
+                match guarded.standing() {
+                    Standing::Running(ticket) => {
+                        place.get_or_init(|| guarded.parts().clone()).dispatcher().watch(&ticket)
+                    }
+                    Standing::Pausing(at_ns) => Watched::Until(at_ns),
+                    Standing::Ended => Watched::Ended,
+                }
+            }
+            State::Refused(_) | State::Taken => Watched::Ended,
+        }
     }
 }
 

@@ -14,6 +14,8 @@ mod open;
 mod patience;
 mod receiver;
 mod recover;
+#[doc(hidden)]
+pub mod select;
 mod sender;
 
 pub use delivery::Delivery;

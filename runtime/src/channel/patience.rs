@@ -4,6 +4,7 @@ use gorun_shm::gate::Gate;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::spin_hint;
 use gorun_worker::context;
+use gorun_worker::end::End;
 use std::time::{Duration, Instant};
 
 /// How long to wait.
@@ -15,6 +16,26 @@ pub(super) enum Patience {
     Until(u64),
     /// As long as it takes.
     Endless,
+}
+
+/// Where to wait, and how.
+pub(super) struct Waiting<'a> {
+    pub(super) gate: &'a Gate,
+    /// How long to look before going to sleep.
+    pub(super) spin_ticks: u64,
+    /// Called before each sleep.
+    pub(super) about_to_sleep: &'a dyn Fn(),
+}
+
+impl<'a> Waiting<'a> {
+    /// For room in the channel.
+    pub(super) fn for_room(end: &'a End) -> Self {
+        Self {
+            gate: end.ring().header().not_full(),
+            spin_ticks: end.terms().spin_ticks,
+            about_to_sleep: &|| {},
+        }
+    }
 }
 
 impl Patience {
@@ -30,28 +51,24 @@ impl Patience {
     }
 
     /// Repeats `attempt` until it gives something or patience is over. Between attempts the thread runs tasks of its own
-    /// if it is a worker's, spins for `spin_ticks`, then sleeps at the gate.
+    /// if it is a worker's, spins for so long, then sleeps at the gate.
     ///
     /// # Blocking
     /// So long.
     #[inline]
-    pub(super) fn wait<R>(
-        self,
-        gate: &Gate,
-        spin_ticks: u64,
-        mut attempt: impl FnMut() -> Option<R>,
-    ) -> Option<R> {
+    pub(super) fn wait<R>(self, waiting: &Waiting<'_>, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
         if let Some(result) = attempt() {
             return Some(result);
         }
         if self == Self::None {
             return None;
         }
-        self.wait_long(gate, spin_ticks, &mut attempt)
+        self.wait_long(waiting, &mut attempt)
     }
 
     #[cold]
-    fn wait_long<R>(self, gate: &Gate, spin_ticks: u64, attempt: &mut dyn FnMut() -> Option<R>) -> Option<R> {
+    fn wait_long<R>(self, waiting: &Waiting<'_>, attempt: &mut dyn FnMut() -> Option<R>) -> Option<R> {
+        let Waiting { gate, spin_ticks, about_to_sleep } = *waiting;
         let duty = context::duty();
         let started = ticks::now();
         loop {
@@ -79,6 +96,7 @@ impl Patience {
             if let Some(result) = attempt() {
                 return Some(result);
             }
+            about_to_sleep();
             match &duty {
                 Some(duty) => duty.wait_in_task(|| gate.wait(armed, left)),
                 None => gate.wait(armed, left),

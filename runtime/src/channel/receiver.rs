@@ -3,7 +3,7 @@
 use super::delivery::Delivery;
 use super::future::RecvFuture;
 use super::open::{Rules, kind_of};
-use super::patience::Patience;
+use super::patience::{Patience, Waiting};
 use super::{ChannelError, ChannelStats, RecvError};
 use crate::error::Rejection;
 use gorun_shm::ring::mpmc::{Nothing, Role, Taken};
@@ -191,10 +191,22 @@ pub(super) fn try_take(end: &End) -> Option<Result<Taken, RecvError>> {
     }
 }
 
+/// The receiver goes to sleep: in a rendezvous, whoever only sends to one that waits tries again.
+pub(super) fn offer_to_meet(end: &End) {
+    if Rules::from_word(end.terms().terms).is_rendezvous {
+        end.ring().header().not_full().wake_all();
+    }
+}
+
 #[inline]
 fn take_with(end: &End, patience: Patience) -> Result<Taken, RecvError> {
     let ring = end.ring();
-    let taken = patience.wait(ring.header().not_empty(), end.terms().spin_ticks, || try_take(end));
+    let wait = Waiting {
+        gate: ring.header().not_empty(),
+        spin_ticks: end.terms().spin_ticks,
+        about_to_sleep: &|| offer_to_meet(end),
+    };
+    let taken = patience.wait(&wait, || try_take(end));
     let too_late = if patience == Patience::None { RecvError::Empty } else { RecvError::TimedOut };
     taken.unwrap_or(Err(too_late))
 }

@@ -2,7 +2,7 @@
 
 use super::future::SendFuture;
 use super::open::{Rules, kind_of};
-use super::patience::Patience;
+use super::patience::{Patience, Waiting};
 use super::{Backpressure, BatchError, ChannelError, ChannelStats, SendError};
 use crate::error::Rejection;
 use gorun_shm::ring::mpmc::{Claim, Message, Position, Refused, Role};
@@ -198,6 +198,11 @@ impl<T> Sender<T> {
         Ok(end)
     }
 
+    /// True if a send that finds no room may find some later.
+    pub(super) fn waits(&self) -> bool {
+        self.end().is_ok_and(|end| self.rules(end).waits())
+    }
+
     pub(super) fn rules(&self, end: &End) -> Rules {
         Rules::from_word(end.terms().terms)
     }
@@ -273,8 +278,7 @@ fn ended(end: &End) -> NoClaim {
 }
 
 fn claim(end: &End, rules: Rules, patience: Patience) -> Result<Claim, NoClaim> {
-    let ring = end.ring();
-    let claimed = patience.wait(ring.header().not_full(), end.terms().spin_ticks, || try_claim(end, rules));
+    let claimed = patience.wait(&Waiting::for_room(end), || try_claim(end, rules));
     claimed.unwrap_or(Err(if patience == Patience::None { NoClaim::Full } else { NoClaim::TimedOut }))
 }
 
@@ -342,7 +346,7 @@ fn await_taken(end: &End, position: Position, patience: Patience) {
     let ring = end.ring();
     let is_over = || (ring.was_taken(position) || ring.standing().refuses()).then_some(());
     // Patience that is over is found by the caller.
-    let _ = patience.wait(ring.header().not_full(), end.terms().spin_ticks, is_over);
+    let _ = patience.wait(&Waiting::for_room(end), is_over);
 }
 
 impl<T> Clone for Sender<T> {
