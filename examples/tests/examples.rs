@@ -86,6 +86,11 @@ fn race_ends_with_all_with_the_first_and_with_any() {
 }
 
 #[test]
+fn pipeline_draws_and_adds_up_every_picture() {
+    assert_eq!(printed("pipeline", &[]), format!("100 pictures, sum {}\n", 10 * 45 * (1_u64 << 16)));
+}
+
+#[test]
 fn big_data_is_summed_where_it_lies() {
     assert_eq!(printed("big_data", &[]), "the sum of 1048576 numbers is 549755289600\n");
 }
