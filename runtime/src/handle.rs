@@ -6,8 +6,8 @@ use crate::error::{Place, Rejection, ResultRefusal, TaskError};
 use crate::obituary;
 use crate::runtime::{PartsRef, Runtime};
 use crate::supervise::{Guarded, Standing};
-use gorun_shm::os::ticks;
-use gorun_shm::sync::AtomicU32;
+use gorun_shm::os::{futex, ticks};
+use gorun_shm::sync::{AtomicU32, Ordering};
 use gorun_worker::codec::{self, Portable};
 use gorun_worker::message;
 use gorun_worker::wire::status::{PanicReport, Status};
@@ -16,8 +16,8 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 /// A started task. Dropping it lets the task run on and forgets its result.
@@ -225,23 +225,59 @@ pub enum Watched<'a> {
     Ended,
 }
 
+/// What whoever watches a task keeps meanwhile.
+#[derive(Debug, Default)]
+pub struct Watch {
+    runtime: OnceCell<PartsRef>,
+    /// Counted up when the task has something to tell, where that is no word of a slot.
+    told: Arc<Told>,
+}
+
+/// A waker that changes a word and wakes who sleeps on it.
+#[derive(Debug, Default)]
+struct Told(AtomicU32);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `TaskHandle::listen`.
+        futex::wake(&self.0, u32::MAX >> 1);
+    }
+}
+
 impl<R: Portable> TaskHandle<R> {
-    /// What to sleep on until the task may have ended; asked before a last look. `place` keeps the runtime meanwhile.
-    pub(crate) fn watch<'a>(&'a self, place: &'a OnceCell<PartsRef>) -> Watched<'a> {
+    /// What to sleep on until the task may have ended; asked before a last look.
+    pub(crate) fn watch<'a>(&'a self, watch: &'a Watch) -> Watched<'a> {
         match &self.state {
+            State::Waiting { runtime, ticket } if runtime.dispatcher().keeper_of(ticket).is_some() => {
+                self.listen(watch)
+            }
             State::Waiting { runtime, ticket } => runtime.dispatcher().watch(ticket),
             State::Guarded(guarded) => {
                 let guarded = lock(guarded);
+                if !guarded.parts().dispatcher().is_nested() {
+                    drop(guarded);
+                    return self.listen(watch);
+                }
                 match guarded.standing() {
-                    Standing::Running(ticket) => {
-                        place.get_or_init(|| guarded.parts().clone()).dispatcher().watch(&ticket)
+                    Standing::Running(ticket, _) => {
+                        watch.runtime.get_or_init(|| guarded.parts().clone()).dispatcher().watch(&ticket)
                     }
                     Standing::Pausing(at_ns) => Watched::Until(at_ns),
-                    Standing::Ended => Watched::Ended,
+                    // Waiting: only the host has those.
+                    Standing::Waiting | Standing::Ended => Watched::Ended,
                 }
             }
             State::Refused(_) | State::Taken => Watched::Ended,
         }
+    }
+
+    /// Has the task's waker change the word to sleep on.
+    fn listen<'a>(&self, watch: &'a Watch) -> Watched<'a> {
+        // Acquire: pairs with the Release in `Told::wake`.
+        let before = watch.told.0.load(Ordering::Acquire);
+        let waker = Arc::clone(&watch.told).into();
+        self.ask_to_be_woken(&mut Context::from_waker(&waker));
+        Watched::Word(&watch.told.0, before)
     }
 }
 

@@ -6,15 +6,14 @@
 use super::patience::Patience;
 use super::receiver::try_take;
 use super::{Receiver, RecvError, SendError, Sender};
-use crate::handle::{TaskHandle, Watched};
-use crate::runtime::PartsRef;
+use crate::handle::{TaskHandle, Watch, Watched};
 use gorun_shm::gate::Gate;
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::sync::AtomicU32;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
 use gorun_worker::end::End;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::Duration;
 
@@ -139,14 +138,14 @@ impl<T: Portable> Arm for SendArm<'_, T> {
 /// Waits for the end of a task, which is joined afterwards.
 pub struct JoinArm<'a, R> {
     handle: &'a TaskHandle<R>,
-    runtime: OnceCell<PartsRef>,
+    place: Watch,
     is_done: Cell<bool>,
 }
 
 impl<'a, R: Portable> JoinArm<'a, R> {
     /// An arm that waits until `join` would not.
     pub fn new(handle: &'a TaskHandle<R>) -> Self {
-        Self { handle, runtime: OnceCell::new(), is_done: Cell::new(false) }
+        Self { handle, place: Watch::default(), is_done: Cell::new(false) }
     }
 
     /// Something, if this arm was done.
@@ -162,7 +161,7 @@ impl<R: Portable> Arm for JoinArm<'_, R> {
     }
 
     fn watch(&self) -> Watched<'_> {
-        self.handle.watch(&self.runtime)
+        self.handle.watch(&self.place)
     }
 }
 
