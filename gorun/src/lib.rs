@@ -18,9 +18,9 @@ pub use gorun_runtime::{
     BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, Hedge, IntoTask,
     Jail, JailPart, JailRefusal, JailStats, Map, Mode, Outcomes, Placement, PolicyStats, Quarantine,
     QuarantinedTask, RateLimit, RateLimitHandle, Receiver, RecentTask, RecvError, Rejection, ReplayError,
-    ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, SendError, Sender, ShareError, SharedSlice,
-    SliceLoan, Stats, Task, TaskError, TaskHandle, channel, error, go, go_all, go_any, go_map, go_parallel,
-    go_race, is_cancelled, rendezvous, select,
+    Restart, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, SendError, Sender, ShareError,
+    SharedSlice, SliceLoan, Stats, Supervision, Task, TaskError, TaskHandle, channel, error, go, go_all,
+    go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous, select,
 };
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -29,8 +29,8 @@ pub use gorun_worker::codec::Portable;
 pub mod prelude {
     pub use crate::{
         Backoff, Backpressure, Block, BreakerSettings, BreakerState, BulkheadSettings, Channel, Fallback,
-        Hedge, Jail, Mode, Placement, Plain, RateLimit, Receiver, RecvError, Retry, Runtime, SeatStats,
-        SendError, Sender, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, channel, go, go_all,
-        go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
+        Hedge, Jail, Mode, Placement, Plain, RateLimit, Receiver, RecvError, Restart, Retry, Runtime,
+        SeatStats, SendError, Sender, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
+        go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
 }

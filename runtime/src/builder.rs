@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder {
-    wishes: Wishes,
+    pub(crate) wishes: Wishes,
 }
 
 impl Builder {

@@ -6,6 +6,7 @@
 use crate::deadlines::Limits;
 use crate::error::BuildError;
 use crate::mode::Mode;
+use crate::supervision::{Supervision, SupervisionWishes};
 use gorun_worker::jail::Jail;
 use gorun_worker::os::pin;
 use gorun_worker::wire::map::Shape;
@@ -57,6 +58,7 @@ pub(crate) struct Wishes {
     pub(crate) capture_stderr: Option<bool>,
     pub(crate) jailed_workers: Option<usize>,
     pub(crate) jail: Option<Jail>,
+    pub(crate) supervision: SupervisionWishes,
 }
 
 /// A runtime's settings, all of them valid.
@@ -109,6 +111,8 @@ pub struct Config {
     pub jailed_workers: u16,
     /// The profile of tasks that ask for a jail and do not say which. Default to compute and nothing else.
     pub jail: Jail,
+    /// How workers are looked after.
+    pub supervision: Supervision,
     /// Processors this process may use.
     pub cpus: Vec<u32>,
 }
@@ -151,8 +155,7 @@ impl Config {
         let processes = read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.is_none_or(|on| on.0);
         let usual = if processes { Mode::Process } else { Mode::Thread };
         let limit = |key, wish: Option<Duration>, variable| -> Result<Option<Duration>, BuildError> {
-            let read = read.parse(variable, "1..=31536000000")?.map(Duration::from_millis);
-            wish.or(read).map(|limit| check_limit(key, limit)).transpose()
+            wish.or(read.milliseconds(variable)?).map(|limit| check_limit(key, limit)).transpose()
         };
         let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
         let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
@@ -169,6 +172,7 @@ impl Config {
         let quarantine = wishes.quarantine_after.or(read.parse("GORUN_QUARANTINE_AFTER", "0..=1000")?);
         let capture_stderr =
             wishes.capture_stderr.or(read.parse::<Switch>("GORUN_CAPTURE_STDERR", "0, 1")?.map(|on| on.0));
+        let supervision = Supervision::resolve(&wishes.supervision, &read)?;
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         let jailed = wishes.jailed_workers.or(read.parse("GORUN_JAILED_WORKERS", "1..=120")?);
@@ -192,6 +196,7 @@ impl Config {
             memory_max,
             quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
             capture_stderr: capture_stderr.unwrap_or(false),
+            supervision,
             cpus,
         })
     }
@@ -213,7 +218,7 @@ impl Config {
 }
 
 /// `0` or `1` in the environment.
-struct Switch(bool);
+pub(crate) struct Switch(pub(crate) bool);
 
 impl FromStr for Switch {
     type Err = ();
@@ -227,21 +232,29 @@ impl FromStr for Switch {
     }
 }
 
-struct Environment<F> {
+pub(crate) struct Environment<F> {
     variable: F,
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
-    fn parse<T: FromStr>(&self, key: &'static str, allowed: &str) -> Result<Option<T>, BuildError> {
+    pub(crate) fn parse<T: FromStr>(
+        &self,
+        key: &'static str,
+        allowed: &str,
+    ) -> Result<Option<T>, BuildError> {
         let Some(text) = (self.variable)(key) else { return Ok(None) };
         match text.trim().parse() {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(BuildError::OutOfRange { key, value: text, allowed: allowed.to_owned() }),
         }
     }
+
+    pub(crate) fn milliseconds(&self, key: &'static str) -> Result<Option<Duration>, BuildError> {
+        Ok(self.parse(key, "1..=31536000000")?.map(Duration::from_millis))
+    }
 }
 
-fn in_range<T: PartialOrd + Display + Copy>(
+pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
     key: &'static str,
     value: T,
     range: &RangeInclusive<T>,
@@ -280,7 +293,7 @@ fn check_spin(spin: Duration) -> Result<Duration, BuildError> {
 const LIMIT_MIN: Duration = Duration::from_micros(1);
 const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-fn check_limit(key: &'static str, limit: Duration) -> Result<Duration, BuildError> {
+pub(crate) fn check_limit(key: &'static str, limit: Duration) -> Result<Duration, BuildError> {
     if (LIMIT_MIN..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
     }

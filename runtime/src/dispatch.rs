@@ -29,6 +29,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+/// Payload word 2 of a closed task: the runtime has no workers left. 0 is a runtime that was shut down.
+pub(crate) const CLOSED_FOR_WANT_OF_WORKERS: u64 = 1;
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
@@ -44,6 +47,8 @@ pub(crate) struct Dispatcher {
     /// Of jailed tasks; none in a worker.
     pub(crate) jail: OnceLock<Arc<Keeper>>,
     pub(crate) closed: AtomicBool,
+    /// True once no worker will ever run anything again: why it is closed.
+    pub(crate) exhausted: AtomicBool,
     /// True while somebody may wait: see `patrol`.
     pub(crate) patrol: AtomicBool,
     /// True in a worker: a waiting task then runs others meanwhile.
@@ -100,7 +105,7 @@ impl Dispatcher {
             CachePadded::new(LaneEnd { id: *id, book })
         };
         let lanes = lanes.iter().map(end).collect();
-        let (closed, patrol) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (closed, exhausted, patrol) = Default::default();
         Self {
             lanes,
             commons,
@@ -108,6 +113,7 @@ impl Dispatcher {
             home,
             spin_ticks,
             closed,
+            exhausted,
             patrol,
             nested,
             forks: fork::forks(),
@@ -511,6 +517,8 @@ impl Dispatcher {
             self.commons.workers.iter().find(|worker| worker.bell.has_waiter() && worker.seat().is_some());
         if let Some(sleeper) = sleeper {
             sleeper.bell.notify();
+        } else {
+            self.commons.host.call_for_workers();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Endings: how the host ends many tasks at once, at the shutdown and when a worker is buried.
 
 use crate::book::Book;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{CLOSED_FOR_WANT_OF_WORKERS, Dispatcher};
 use gorun_shm::OwnerId;
 use gorun_shm::os::futex;
 use gorun_shm::ring::spmc::Lane;
@@ -14,6 +14,21 @@ impl Dispatcher {
         self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
         self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed, [0; 4]));
         self.wake_alarms();
+    }
+
+    /// No worker will ever run anything again: accepts nothing more and ends every task that was not started.
+    pub(crate) fn exhaust(&self) {
+        self.exhausted.store(true, Ordering::Relaxed); // Relaxed: published by the next one.
+        self.closed.store(true, Ordering::Release); // Release: pairs with `is_closed`.
+        let payload = [0, 0, CLOSED_FOR_WANT_OF_WORKERS, 0];
+        self.end_all(|book, lane, position| book.end_unstarted(lane, position, Status::Closed, payload));
+        self.wake_alarms();
+    }
+
+    /// True if a task stands in the seat's lane that nobody has started. Told after the lane's lock was taken: of every
+    /// task that is not seen here, the producer sees what the caller wrote before.
+    pub(crate) fn has_waiting(&self, lane: u16) -> bool {
+        self.with_book(lane, |_, ring| ring.has_ready())
     }
 
     /// Ends every task that `dead` was running, as lost.

@@ -83,6 +83,9 @@ pub enum TaskError {
         /// When it is worth asking again; `Duration::MAX` if the breaker was forced open.
         retry_after: Duration,
     },
+    /// The runtime's workers are all gone, and its restart policy allows no others.
+    #[error("no worker is left, and the runtime's restart policy allows no other; see `Builder::restart`")]
+    NoWorkers,
     /// The runtime was shut down before it finished.
     #[error("the runtime was shut down before the task finished")]
     Closed,

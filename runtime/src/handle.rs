@@ -1,6 +1,7 @@
 //! Handle: what a started task's user holds, and how an outcome becomes a value or an error.
 
 use crate::book::Outcome;
+use crate::dispatch::CLOSED_FOR_WANT_OF_WORKERS;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, ResultRefusal, TaskError};
 use crate::obituary;
@@ -366,6 +367,7 @@ pub(crate) fn bare_error(status: Status, attempt: u8, payload: [u64; 4], limit: 
             evidence: Box::new(obituary::unpack(payload, attempt)),
         },
         Status::TimedOut => TaskError::TimedOut { after: Duration::from_nanos(payload[2]) },
+        Status::Closed if payload[2] == CLOSED_FOR_WANT_OF_WORKERS => TaskError::NoWorkers,
         Status::Closed => TaskError::Closed,
         Status::InputUndecodable => TaskError::Decode { place: Place::Input },
         Status::UnknownFunction => TaskError::Decode { place: Place::Function },

@@ -4,6 +4,7 @@ use crate::book::Keep;
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Rejection, TaskError};
 use gorun_shm::slots::{Completion, Descriptor};
+use gorun_shm::sync::Ordering;
 use gorun_worker::wire::status::Status;
 use gorun_worker::{context, inline};
 
@@ -49,6 +50,7 @@ impl Dispatcher {
         for handle in [keep.input.message, keep.output].into_iter().flatten() {
             let _ = self.commons.blocks.free(handle, self.me);
         }
-        Err(TaskError::Closed)
+        // Relaxed: stored before the flag that brought the caller here.
+        Err(if self.exhausted.load(Ordering::Relaxed) { TaskError::NoWorkers } else { TaskError::Closed })
     }
 }

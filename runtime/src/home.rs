@@ -128,7 +128,7 @@ impl Home {
         let idle = seats
             .filter_map(|seat| self.worker(commons, seat as u16))
             .find(|worker| worker.bell.has_waiter());
-        let Some(idle) = idle else { return };
+        let Some(idle) = idle else { return commons.host.call_for_workers() };
         let (now, last) = (ticks::now(), self.last_wake.load(Ordering::Relaxed)); // Relaxed: a rate limit.
         if now.wrapping_sub(last) > pause {
             self.last_wake.store(now, Ordering::Relaxed); // Relaxed: as above.

@@ -33,6 +33,7 @@ mod select;
 pub mod stats;
 mod streams;
 mod supervise;
+pub mod supervision;
 mod symbols;
 mod tally;
 pub mod task;
@@ -57,4 +58,5 @@ pub use supervise::{
     Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback, Hedge,
     RateLimit, RateLimitHandle, Retry, RetryBudget,
 };
+pub use supervision::{Restart, Supervision};
 pub use task::{IntoTask, Task};

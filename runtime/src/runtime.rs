@@ -507,6 +507,8 @@ fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), 
     terms.tasks.store(config.max_tasks_per_worker.unwrap_or(0), Ordering::Relaxed);
     terms.age_ticks.store(config.max_worker_age.map_or(0, ticks_of), Ordering::Relaxed);
     terms.memory_bytes.store(config.memory_soft.unwrap_or(0), Ordering::Relaxed);
+    terms.rest_ticks.store(config.supervision.worker_timeout.map_or(0, ticks_of), Ordering::Relaxed);
+    terms.seats_min.store(config.supervision.workers_min, Ordering::Relaxed);
     terms.look_ticks.store(ticks_of(MEMORY_LOOK), Ordering::Relaxed);
     host.steal_ticks.store(rate.ticks(STEAL_WORTH_NS), Ordering::Relaxed);
     host.pid.store(std::process::id(), Ordering::Relaxed);

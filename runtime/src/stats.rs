@@ -30,9 +30,13 @@ pub struct Stats {
     pub failed: u64,
     /// Zygotes that had to be replaced.
     pub zygote_restarts: u64,
+    /// How often a seat was left empty for a while: its workers crashed outside of tasks too often, or none could be had.
+    pub seats_shut: u64,
     /// Workers that made room for fresh ones: enough tasks, old enough, too large.
     pub recycled: u64,
-    /// True if tasks ran on threads because no process could be had.
+    /// Workers that left because there was nothing to do.
+    pub rested: u64,
+    /// True while tasks run on threads because no process can be had.
     pub degraded: bool,
     /// What was done about tasks that failed. The host counts it in its own memory: none when read from outside.
     pub policies: Option<PolicyStats>,
@@ -122,7 +126,9 @@ impl Stats {
             timed_out: sum(|ledger| ledger.timed_out.get()),
             failed: sum(|ledger| ledger.failed.get()),
             zygote_restarts: host.zygote_restarts.get(),
+            seats_shut: host.seats_shut.get(),
             recycled: host.tenure.left.get(),
+            rested: host.tenure.rested.get(),
             degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.
             policies: None,
             seats,

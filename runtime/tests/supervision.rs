@@ -12,7 +12,9 @@ fn runtime(workers: usize) -> Runtime {
 #[test]
 fn killing_an_idle_worker_costs_nothing() {
     let _watchdog = Watchdog::start("killing_an_idle_worker_costs_nothing");
-    let runtime = runtime(2);
+    // Somebody who kills idle workers all the time must say that this is no reason for a pause.
+    let often = (1000, std::time::Duration::from_secs(1));
+    let runtime = Runtime::builder().workers(2).restart_intensity(often.0, often.1).build().unwrap();
     for round in 0..20_u64 {
         let family = await_family(&runtime, 1);
         family.seated.iter().for_each(|pid| kill(*pid));

@@ -12,7 +12,7 @@ use crate::os::fork;
 use crate::os::poll::WakeUp;
 use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
-use crate::wire::control::{Command, Intent, RangeProgress, SeatRecord, WorkerRecord};
+use crate::wire::control::{Command, Departure, Intent, RangeProgress, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
 use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, MARK_RANGE, Status};
 use crate::{message, parcel};
@@ -172,9 +172,11 @@ impl Duty {
                 self.park();
             }
         }
-        if self.tenure.is_over() {
-            self.commons.host.tenure.left.add_shared(1);
-            self.record().leave();
+        if let Some(why) = self.tenure.departure() {
+            let terms = &self.commons.host.tenure;
+            let count = if why == Departure::Rest { &terms.rested } else { &terms.left };
+            count.add_shared(1);
+            self.record().leave(why);
         }
     }
 
@@ -402,6 +404,8 @@ impl Duty {
             self.commons.workers.iter().find(|worker| worker.seat().is_some() && worker.bell.has_waiter());
         if let Some(sleeper) = sleeper {
             sleeper.bell.notify();
+        } else {
+            self.commons.host.call_for_workers();
         }
     }
 
@@ -434,8 +438,20 @@ impl Duty {
         if self.any_ready() || self.record().command() != Command::Work {
             return self.record().bell.disarm();
         }
+        let rest = self.rest_left();
+        if self.tenure.is_over() {
+            return self.record().bell.disarm();
+        }
         self.with_seat(|seat| seat.parks.add(1));
-        self.sleep(armed, look_again);
+        self.sleep(armed, look_again.into_iter().chain(rest).min());
+    }
+
+    /// How long it may sleep for want of tasks; its tenure is over if that has been long enough.
+    fn rest_left(&self) -> Option<Duration> {
+        let seat = self.seat.get()?;
+        let tasks = self.commons.seats[usize::from(seat)].tasks.get();
+        let left = self.tenure.rest_left(seat, tasks, ticks::now())?;
+        Some(Rate::measured().duration(left))
     }
 
     /// Sleeps until the bell rings, `limit` passes, or the worker is old enough to leave.

@@ -3,9 +3,12 @@
 //! Between two tasks of its own it looks whether it has run enough of them, is old enough, or has grown too large;
 //! then it leaves, and the host fills its seat as after a death, but counts none. What ran was finished, what stands in
 //! the lane is for the next.
+//!
+//! It may also leave because there was nothing to do for a while. Its seat then rests until a task comes that no other
+//! worker is awake for. That is looked at only when the worker is about to sleep, so a task costs nothing more by it.
 
 use crate::os::memory;
-use crate::wire::control::TenureTerms;
+use crate::wire::control::{Departure, TenureTerms};
 use gorun_shm::os::ticks;
 use gorun_shm::sync::Ordering;
 use std::cell::Cell;
@@ -20,7 +23,13 @@ pub(crate) struct Tenure {
     /// Pause between two looks at the memory, in ticks.
     look_ticks: u64,
     next_look: Cell<u64>,
-    over: Cell<bool>,
+    /// Ticks without a task after which it leaves.
+    rest_ticks: u64,
+    /// The first seat whose worker may leave for that.
+    seats_min: u32,
+    /// Tasks of the seat, and the time, when the worker was about to sleep for the first time after the last of them.
+    idle: Cell<(u64, u64)>,
+    over: Cell<Option<Departure>>,
 }
 
 impl Tenure {
@@ -36,7 +45,10 @@ impl Tenure {
             memory_max: unless_zero(terms.memory_bytes.load(Ordering::Relaxed)), // Relaxed: as above.
             look_ticks: terms.look_ticks.load(Ordering::Relaxed),                // Relaxed: as above.
             next_look: Cell::new(0),
-            over: Cell::new(false),
+            rest_ticks: unless_zero(terms.rest_ticks.load(Ordering::Relaxed)), // Relaxed: as above.
+            seats_min: terms.seats_min.load(Ordering::Relaxed),                // Relaxed: as above.
+            idle: Cell::new((u64::MAX, 0)),
+            over: Cell::new(None),
         }
     }
 
@@ -51,7 +63,7 @@ impl Tenure {
         let left = self.tasks_left.get().saturating_sub(tasks);
         self.tasks_left.set(left);
         if left == 0 || now >= self.ends || (self.memory_max != u64::MAX && self.is_too_large(now)) {
-            self.over.set(true);
+            self.over.set(Some(Departure::Tenure));
         }
     }
 
@@ -67,7 +79,30 @@ impl Tenure {
     /// True once the worker should leave.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
+        self.over.get().is_some()
+    }
+
+    /// Why it should leave.
+    pub(crate) fn departure(&self) -> Option<Departure> {
         self.over.get()
+    }
+
+    /// The worker of `seat`, which has run `tasks` so far, is about to sleep: ticks that it may, none for ever. Its time
+    /// is over once they are 0.
+    pub(crate) fn rest_left(&self, seat: u16, tasks: u64, now: u64) -> Option<u64> {
+        if self.rest_ticks == u64::MAX || u32::from(seat) < self.seats_min {
+            return None;
+        }
+        let (known, since) = self.idle.get();
+        if known != tasks {
+            self.idle.set((tasks, now));
+            return Some(self.rest_ticks);
+        }
+        let left = self.rest_ticks.saturating_sub(now.saturating_sub(since));
+        if left == 0 {
+            self.over.set(Some(Departure::Rest));
+        }
+        Some(left)
     }
 
     /// Ticks until it is old enough; none if it never is. For a worker that sleeps.
@@ -78,7 +113,7 @@ impl Tenure {
     /// A sleeper woke up: it may have grown old.
     pub(crate) fn look_at_age(&self, now: u64) {
         if now >= self.ends {
-            self.over.set(true);
+            self.over.set(Some(Departure::Tenure));
         }
     }
 }
@@ -97,6 +132,18 @@ mod tests {
             look_ticks: word(0),
             ..TenureTerms::default()
         }
+    }
+
+    #[test]
+    fn idleness_ends_it_where_the_seat_may_rest() {
+        let rests =
+            TenureTerms { rest_ticks: AtomicU64::new(100), seats_min: 1.into(), ..TenureTerms::default() };
+        let tenure = Tenure::begin(&rests);
+        assert_eq!(tenure.rest_left(0, 7, 1_000), None);
+        assert_eq!(tenure.rest_left(1, 7, 1_000), Some(100));
+        assert_eq!(tenure.rest_left(1, 7, 1_060), Some(40));
+        assert_eq!(tenure.rest_left(1, 8, 1_099), Some(100), "a task came between");
+        assert_eq!((tenure.rest_left(1, 8, 1_199), tenure.departure()), (Some(0), Some(Departure::Rest)));
     }
 
     #[test]

@@ -4,10 +4,15 @@
 //! zygote's socket and on the workers' pidfds. Both feed the roster, which decides; what it decides is done
 //! here, under its lock, so that there is one recoverer at a time.
 
+mod breaker;
 mod degrade;
 mod link;
+mod passing;
 mod reactor;
+mod resting;
 mod roster;
+#[cfg(test)]
+mod sim;
 mod watch;
 
 use crate::archive::{self, Details};
@@ -17,6 +22,7 @@ use crate::error::BuildError;
 use crate::mode::Mode;
 use crate::streams::Streams;
 use crate::{obituary, quarantine};
+use breaker::Intensity;
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
 use gorun_shm::slots::{Descriptor, State};
@@ -34,13 +40,15 @@ pub(crate) use link::Link;
 use roster::{Action, Roster};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use zerocopy::IntoBytes;
 
 /// What both threads and the runtime share.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    /// For its own threads.
+    own: Weak<Self>,
     config: Config,
     commons: Arc<Commons>,
     dispatcher: Arc<Dispatcher>,
@@ -52,6 +60,8 @@ pub(crate) struct Pool {
     /// Ends the reactor's sleep.
     wake_up: WakeUp,
     stopping: AtomicBool,
+    /// Records whose threads are leaving their seats: see `degrade`.
+    left: Mutex<Vec<u16>>,
 }
 
 #[derive(Debug)]
@@ -61,13 +71,21 @@ struct PoolState {
     /// Descriptors of living workers by record, and whether the end was seen on them.
     pidfds: HashMap<u16, (i32, Arc<OwnedFd>, bool)>,
     zygote: Option<Arc<OwnedFd>>,
-    /// Libraries the zygote has loaded; none until it is ready.
+    /// True once the zygote of today has said that it serves.
+    zygote_is_ready: bool,
+    /// Libraries that zygotes have loaded; none until one was ready.
     libraries: Option<Vec<String>>,
-    /// Zygotes that died before they were ready, in a row.
-    failed_zygotes: u32,
     degraded: bool,
-    /// Records whose workers were killed on purpose and are not buried yet.
+    /// Threads that serve seats, by record.
+    threads: HashMap<u16, JoinHandle<()>>,
+    /// Records whose workers the host has killed.
     killed: HashSet<u16>,
+    /// Tasks each seat had finished before its worker came.
+    tasks_before: Vec<u64>,
+    /// Troubles of which the user was told.
+    told: HashSet<Trouble>,
+    /// When the reactor looks at the roster again; none for never.
+    look_due_ns: Option<u64>,
     /// Both ends of the lease; dropping the write end ends every worker.
     lease: Option<(OwnedFd, OwnedFd)>,
     /// Marks the runtime's processes and what these start. Made with the lease.
@@ -103,32 +121,40 @@ impl Pool {
         commons: Arc<Commons>,
         dispatcher: Arc<Dispatcher>,
     ) -> Result<(Arc<Self>, Threads), BuildError> {
-        let shape = commons.map.shape;
         let state = PoolState {
-            roster: Roster::new(shape.seats, shape.records, config.spares),
+            roster: Roster::new(roster_terms(&config, &commons)),
             link: None,
             pidfds: HashMap::new(),
             zygote: None,
+            zygote_is_ready: false,
             libraries: None,
-            failed_zygotes: 0,
             degraded: false,
+            threads: HashMap::new(),
             killed: HashSet::new(),
+            tasks_before: vec![0; usize::from(config.workers)],
+            told: HashSet::new(),
+            look_due_ns: None,
             lease: None,
             family: 0,
         };
         let capture = config.capture_stderr && config.mode == Mode::Process;
-        let served =
-            capture.then(|| Streams::start(shape.records)).transpose().map_err(BuildError::Refused)?;
+        let served = capture
+            .then(|| Streams::start(commons.map.shape.records))
+            .transpose()
+            .map_err(BuildError::Refused)?;
         let (streams, server) = served.unzip();
-        let pool = Arc::new(Self {
+        let wake_up = WakeUp::new().map_err(BuildError::Refused)?;
+        let pool = Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
             streams,
             config,
             commons,
             dispatcher,
             state: Mutex::new(state),
             changed: Condvar::new(),
-            wake_up: WakeUp::new().map_err(BuildError::Refused)?,
+            wake_up,
             stopping: AtomicBool::new(false),
+            left: Mutex::new(Vec::new()),
         });
         let mut threads = pool.start_threads()?;
         threads.stderr = server;
@@ -271,11 +297,6 @@ impl Pool {
         }
     }
 
-    /// True if the worker of the record came as far as serving.
-    fn has_begun(&self, record: u16) -> bool {
-        self.commons.workers.get(usize::from(record)).is_some_and(|worker| worker.duty.has_begun())
-    }
-
     fn stop_threads(&self) {
         self.stopping.store(true, Ordering::Release); // Release: pairs with `is_stopping`.
         self.wake_up.wake();
@@ -342,16 +363,32 @@ impl Pool {
                 Action::Fork { record, seat } => self.ask_for_worker(state, record, seat),
                 Action::Assign { record, seat } => self.seat_spare(state, record, seat),
                 Action::Vacate { record, seat } => self.vacate(state, record, seat),
-                Action::Abandon { seat } => self.abandon(seat),
+                Action::Abandon { seat } => self.abandon(state, seat),
+                Action::Rest => self.rest(state),
                 Action::Bury { record, worker, pid, end } => self.bury(state, record, worker, (pid, end)),
                 Action::Degrade { seat } => self.degrade(state, seat),
+                Action::Recall { record } => self.recall(record),
+                Action::StartZygote => reactor::replace_zygote(self, state),
+                Action::Exhaust => self.exhaust(),
             }
         }
+        self.note_degradation(state);
+        self.note_resting(state);
+        self.note_due(state);
         self.changed.notify_all();
     }
 
+    /// The reactor sleeps until something is due; what has come up may be due earlier.
+    fn note_due(&self, state: &mut PoolState) {
+        let due_ns = state.roster.due_ns();
+        if due_ns.is_some_and(|due| state.look_due_ns.is_none_or(|known| due < known)) {
+            state.look_due_ns = due_ns;
+            self.wake_up.wake();
+        }
+    }
+
     fn ask_for_worker(&self, state: &mut PoolState, record: u16, seat: Option<u16>) {
-        self.prepare(record, seat);
+        self.prepare(state, record, seat);
         // Without a link the next zygote is told of all unborn workers when it starts.
         if let Some(link) = &state.link {
             self.order(link, record);
@@ -369,16 +406,19 @@ impl Pool {
         Birth { record, birth: self.commons.workers[usize::from(record)].birth() }
     }
 
-    fn prepare(&self, record: u16, seat: Option<u16>) {
+    fn prepare(&self, state: &mut PoolState, record: u16, seat: Option<u16>) {
+        state.killed.remove(&record);
         let worker = &self.commons.workers[usize::from(record)];
         death_word::clear(&worker.death_word);
         worker.prepare(seat.map_or(NO_SEAT, u32::from), seat.and_then(|seat| self.config.cpu_of(seat)));
         if let Some(seat) = seat {
+            self.note_tasks(state, seat);
             self.dispatcher.home.set_worker(seat, Some(record));
         }
     }
 
-    fn seat_spare(&self, state: &PoolState, record: u16, seat: u16) {
+    fn seat_spare(&self, state: &mut PoolState, record: u16, seat: u16) {
+        self.note_tasks(state, seat);
         let worker = &self.commons.workers[usize::from(record)];
         worker.assign(u32::from(seat), self.config.cpu_of(seat));
         self.dispatcher.home.set_worker(seat, Some(record));
@@ -410,12 +450,34 @@ impl Pool {
         record.assign(Assignment::default());
     }
 
-    /// What stands in the seat's lane is for whoever has time.
-    fn abandon(&self, seat: u16) {
+    /// The seat stays empty: what stands in its lane is for whoever has time.
+    fn abandon(&self, state: &mut PoolState, seat: u16) {
         self.dispatcher.home.set_worker(seat, None);
         for worker in self.commons.workers.iter() {
             worker.bell.notify();
         }
+        self.rouse(state);
+        if state.roster.is_retired(seat) {
+            return tracing::info!(seat, "a seat stays empty from now on, as its restart policy says");
+        }
+        self.commons.host.seats_shut.add(1);
+        tracing::warn!(
+            seat,
+            "a seat stays empty for a while: its workers crash between tasks, or none can be had"
+        );
+        if state.roster.is_alone() {
+            let text = "every worker process crashes outside of its tasks, or cannot be had; another try follows \
+                        within a second, and tasks wait meanwhile";
+            self.warn_once(state, Trouble::Alone, text);
+        }
+    }
+
+    /// No seat will have a worker again.
+    fn exhaust(&self) {
+        tracing::warn!(
+            "the last worker is gone, and the restart policy allows no other: pending tasks are ended"
+        );
+        self.dispatcher.exhaust();
     }
 
     /// The process is gone for good: its running tasks are lost, what it held is free again.
@@ -559,6 +621,35 @@ struct Running {
     lane: u16,
     position: u64,
     task: Descriptor,
+}
+
+/// A trouble that the user is told of once, until it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Trouble {
+    /// No zygote can be had.
+    NoZygote,
+    /// The kernel refuses forks.
+    Refused,
+    /// Every seat is empty.
+    Alone,
+}
+
+fn roster_terms(config: &Config, commons: &Commons) -> roster::Terms {
+    let supervision = &config.supervision;
+    let intensity = Intensity {
+        crashes_max: supervision.restart_intensity,
+        period_ns: u64::try_from(supervision.restart_period.as_nanos()).unwrap_or(u64::MAX),
+    };
+    let shape = commons.map.shape;
+    roster::Terms {
+        seats: shape.seats,
+        records: shape.records,
+        spares: config.spares,
+        intensity,
+        restart: supervision.restart,
+        // Runtimes that failed together must not come back together.
+        seed: ticks::now() ^ u64::from(std::process::id()).rotate_left(32),
+    }
 }
 
 /// Longest wait for the kernel to tear a killed process down.

@@ -4,17 +4,15 @@
 //! from the zygote's word or, if there is no zygote to tell, from its pidfd.
 
 use super::link::{Hello, Link};
-use super::{Pool, PoolState, open_lease};
+use super::{Pool, PoolState, Trouble, open_lease};
 use crate::mode::Mode;
+use gorun_shm::os::ticks;
 use gorun_worker::os::identity;
 use gorun_worker::wire::control::WorkerRecord;
 use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-
-/// Zygotes that may fail to start in a row before the pool does without processes.
-const FAILED_ZYGOTES_MAX: u32 = 2;
 
 /// How often the host looks after workers of which neither a zygote nor a descriptor tells it: their zygote was killed,
 /// and this process had no descriptor left.
@@ -29,14 +27,16 @@ pub(super) fn run(pool: &Pool) {
         start_zygote(pool, &mut state);
     }
     while !pool.is_stopping() {
-        let (pidfds, link, zygote) = {
-            let state = pool.lock();
+        pool.bury_threads();
+        let (pidfds, link, zygote, until_look) = {
+            let mut state = pool.lock();
+            let until_look = look(pool, &mut state);
             let open = state.pidfds.iter().filter(|(_, (_, _, ended))| !ended);
             let pidfds: Vec<(u16, Arc<OwnedFd>)> =
                 open.map(|(record, (_, pidfd, _))| (*record, Arc::clone(pidfd))).collect();
             let socket = state.link.as_ref().map(Link::socket);
             let zygote = state.zygote.clone().filter(|_| socket.is_some());
-            (pidfds, socket, zygote)
+            (pidfds, socket, zygote, until_look)
         };
         let mut waited: Vec<BorrowedFd<'_>> = vec![pool.wake_up.as_fd()];
         waited.extend(pidfds.iter().map(|(_, pidfd)| pidfd.as_fd()));
@@ -44,7 +44,8 @@ pub(super) fn run(pool: &Pool) {
         // A worker that was stopped as soon as it was forked still holds the zygote's end of the socket.
         waited.extend(zygote.as_ref().map(|zygote| zygote.as_fd()));
         let look_again = bury_unwatched(pool).then_some(UNWATCHED_MS);
-        let Ok(ready) = gorun_worker::os::poll::wait(&waited, look_again) else { continue };
+        let limit = look_again.into_iter().chain(until_look).min();
+        let Ok(ready) = gorun_worker::os::poll::wait(&waited, limit) else { continue };
         pool.wake_up.clear();
         if ready[1 + pidfds.len()..].contains(&true) {
             hear(pool);
@@ -57,9 +58,28 @@ pub(super) fn run(pool: &Pool) {
     }
 }
 
+/// Lets time pass in the roster; gives the milliseconds until it must again, if ever.
+fn look(pool: &Pool, state: &mut PoolState) -> Option<i64> {
+    let now_ns = ticks::system_ns();
+    if state.roster.due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+        let actions = state.roster.look(now_ns);
+        pool.carry_out(state, actions);
+    }
+    state.look_due_ns = state.roster.due_ns();
+    let left_ns = state.look_due_ns?.saturating_sub(ticks::system_ns());
+    // Rounded up: a sleep that ends too early would be followed by others of no length.
+    Some(i64::try_from(left_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX))
+}
+
+/// Starts the zygote after one that was lost.
+pub(super) fn replace_zygote(pool: &Pool, state: &mut PoolState) {
+    pool.commons.host.zygote_restarts.add(1);
+    start_zygote(pool, state);
+}
+
 fn start_zygote(pool: &Pool, state: &mut PoolState) {
     state.link = None;
-    state.libraries = None;
+    state.zygote_is_ready = false;
     let started =
         if pool.config.mode == Mode::Process { try_start(pool, state) } else { Err(switched_off()) };
     match started {
@@ -96,14 +116,20 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
 
 /// No zygote: serve the seats by threads, and say so.
 fn without_zygote(pool: &Pool, state: &mut PoolState, cause: &str) {
-    if pool.config.mode == Mode::Process {
-        pool.warn(&format!(
-            "no worker process can be had ({cause}); tasks run on threads of this process, \
-             a crash in one ends the program. Raise RLIMIT_NOFILE and RLIMIT_NPROC, or allow memfd_create and clone."
-        ));
+    let again = pool.config.mode == Mode::Process;
+    let actions = state.roster.no_zygote(again, ticks::system_ns());
+    if again {
+        tell_of_threads(pool, state, cause);
     }
-    let actions = state.roster.no_zygote();
     pool.carry_out(state, actions);
+}
+
+fn tell_of_threads(pool: &Pool, state: &mut PoolState, cause: &str) {
+    let text = format!(
+        "no worker process can be had ({cause}); until one can, tasks run on threads of this process, \
+         a crash in one ends the program. Raise RLIMIT_NOFILE and RLIMIT_NPROC, or allow memfd_create and clone."
+    );
+    pool.warn_once(state, Trouble::NoZygote, &text);
 }
 
 /// Reads everything the zygote has said; replaces it if it is gone.
@@ -116,7 +142,7 @@ fn hear(pool: &Pool) {
         match protocol::receive::<News>(&*link.socket(), false) {
             Ok(Some(Received { message, descriptors })) => heard(pool, &mut state, message, descriptors),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_ended => return,
-            Ok(None) | Err(_) => return replace_zygote(pool, &mut state),
+            Ok(None) | Err(_) => return zygote_ended(pool, &mut state),
         }
     }
 }
@@ -133,48 +159,51 @@ fn heard(pool: &Pool, state: &mut PoolState, news: News, descriptors: Vec<OwnedF
     {
         return adopt(pool, state, record);
     }
+    let now_ns = ticks::system_ns();
     let actions = match news {
         News::Ready { libraries } => {
             state.libraries = Some(libraries);
             state.zygote = descriptors.next().map(Arc::new);
-            state.failed_zygotes = 0;
+            state.zygote_is_ready = true;
+            state.roster.zygote_ready(now_ns);
             Vec::new()
         }
         News::Failed { reason } => {
             pool.warn(&format!("the zygote cannot serve: {reason}"));
-            state.failed_zygotes = FAILED_ZYGOTES_MAX;
+            state.roster.zygote_failed();
             Vec::new()
         }
         News::Forked { record, pid } => {
             if let Some(pidfd) = descriptors.next() {
                 state.pidfds.insert(record, (pid, Arc::new(pidfd), false));
             }
-            let actions = state.roster.forked(record, pid);
+            state.roster.forked(record, pid, now_ns);
             pool.publish_assignment(state, record);
             // The watcher may have seen the death word before this; let it look again.
             pool.commons.host.bell.ring();
-            actions
+            Vec::new()
         }
         News::Refused { record, errno } => {
             let cause = io::Error::from_raw_os_error(errno);
-            pool.warn(&format!(
+            let text = format!(
                 "a worker process was refused ({cause}); raise RLIMIT_NPROC or the cgroup's pids.max"
-            ));
-            state.roster.refused(record)
+            );
+            pool.warn_once(state, Trouble::Refused, &text);
+            state.roster.refused(record, now_ns)
         }
         // Said of workers that this zygote never has.
         News::NotJailed { .. } => Vec::new(),
         News::Ended { record, pid, end } => {
-            let began = pool.has_begun(record);
-            state.roster.ended(record, pid, end, began)
+            let passing = pool.passing(state, record);
+            state.roster.ended(record, (pid, end), passing, now_ns)
         }
     };
     pool.carry_out(state, actions);
 }
 
-fn replace_zygote(pool: &Pool, state: &mut PoolState) {
+fn zygote_ended(pool: &Pool, state: &mut PoolState) {
+    state.link = None;
     if pool.is_stopping() {
-        state.link = None;
         return;
     }
     // Nobody will tell of these any more.
@@ -184,24 +213,29 @@ fn replace_zygote(pool: &Pool, state: &mut PoolState) {
         .filter(|(_, (_, _, ended))| *ended)
         .map(|(record, (pid, _, _))| (*record, *pid))
         .collect();
-    // Workers of its last forks may live without our having been told.
+    // Workers of its last forks may live without our having been told; who has not moved in by now never will.
     for record in state.roster.unborn() {
-        adopt(pool, state, record);
+        if pool.commons.workers[usize::from(record)].shut().is_some() {
+            adopt(pool, state, record);
+        }
     }
     state.zygote = None;
-    state.failed_zygotes += u32::from(state.libraries.is_none());
-    if state.failed_zygotes >= FAILED_ZYGOTES_MAX {
-        state.link = None;
-        without_zygote(pool, state, "the zygote does not start");
-    } else {
-        pool.commons.host.zygote_restarts.add(1);
-        state.roster.new_zygote();
-        start_zygote(pool, state);
+    let now_ns = ticks::system_ns();
+    let actions = state.roster.zygote_ended(state.zygote_is_ready, now_ns);
+    if state.roster.is_without_zygote() {
+        tell_of_threads(pool, state, "the zygote does not start");
     }
+    pool.carry_out(state, actions);
     for (record, pid) in ended {
-        let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
-        pool.carry_out(state, actions);
+        bury(pool, state, record, pid);
     }
+}
+
+/// The process is gone, and nobody says how it ended.
+fn bury(pool: &Pool, state: &mut PoolState, record: u16, pid: i32) {
+    let passing = pool.passing(state, record);
+    let actions = state.roster.ended(record, (pid, ProcessEnd::Unknown), passing, ticks::system_ns());
+    pool.carry_out(state, actions);
 }
 
 /// A pidfd says that its process is gone. The zygote says how it ended, if it is there to say.
@@ -223,11 +257,11 @@ fn seen_ended(pool: &Pool, record: u16) {
         // A second try at a worker that was there already.
         return adopt(pool, &mut state, record);
     }
-    let actions = state.roster.dying(record);
+    let passing = pool.passing(&state, record);
+    let actions = state.roster.dying(record, passing, ticks::system_ns());
     pool.carry_out(&mut state, actions);
     if !is_told_by_zygote(&state, record) {
-        let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
-        pool.carry_out(&mut state, actions);
+        bury(pool, &mut state, record, pid);
     }
 }
 
@@ -241,7 +275,7 @@ fn adopt(pool: &Pool, state: &mut PoolState, record: u16) {
     if state.roster.processes().contains(&(record, pid)) {
         return;
     }
-    state.roster.adopted(record, pid);
+    state.roster.adopted(record, pid, ticks::system_ns());
     match pool.open_worker(record, pid) {
         Some(pidfd) => {
             state.pidfds.insert(record, (pid, Arc::new(pidfd), false));
@@ -271,8 +305,7 @@ fn bury_unwatched(pool: &Pool) -> bool {
         if pool.is_worker(record, pid) {
             left = true;
         } else {
-            let actions = state.roster.ended(record, pid, ProcessEnd::Unknown, true);
-            pool.carry_out(&mut state, actions);
+            bury(pool, &mut state, record, pid);
         }
     }
     left

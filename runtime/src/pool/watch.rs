@@ -32,12 +32,14 @@ pub(super) fn run(pool: &Pool) {
         let until_round = walk_round(pool, &mut round_due);
         pool.dispatcher.expire();
         let until_look = check_memory(pool, &mut look_due);
-        kill_condemned(pool);
         let armed = pool.commons.host.bell.arm();
+        // From here on every ring is heard: first what may have been asked for since the last look.
+        kill_condemned(pool);
         let watched = pool.lock().roster.watched();
         let signs: Vec<(u16, Sign)> = watched.iter().map(|record| (*record, sign(pool, *record))).collect();
         let mut busy = bury_dead(pool, &signs);
         busy |= drain(pool, &mut notices, &mut dropped_seen);
+        busy |= pool.commons.host.take_call() && pool.rouse_waiting();
         if busy || pool.is_stopping() {
             pool.commons.host.bell.disarm();
             continue;
@@ -106,8 +108,9 @@ fn bury_dead(pool: &Pool, signs: &[(u16, Sign)]) -> bool {
             // Whoever has let go of the word is dying anyway; one whose word was scribbled over must not live on.
             let _ = pidfd::kill(pidfd);
         }
+        let passing = pool.passing(&state, record);
         pool.dispatcher.end_condemned(record);
-        let actions = state.roster.dying(record);
+        let actions = state.roster.dying(record, passing, ticks::system_ns());
         any |= !actions.is_empty();
         pool.carry_out(&mut state, actions);
     }

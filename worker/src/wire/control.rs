@@ -26,6 +26,15 @@ pub enum Command {
     Stop,
 }
 
+/// Why a worker left by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It had served enough.
+    Tenure,
+    /// There was nothing to do.
+    Rest,
+}
+
 /// One process's record. It is reused only after the death of its last worker was confirmed.
 #[repr(C, align(128))]
 #[derive(Debug, Default, Shared)]
@@ -45,7 +54,7 @@ pub struct WorkerRecord {
     tenant: AtomicU64,
     /// The bytes of the robust mutex that the worker's thread holds for life: see `os::death_word`.
     pub death_word: DeathWord,
-    /// 1 once the worker has decided to leave by itself.
+    /// 1 once the worker has decided to leave by itself, having served enough; 2 because there was nothing to do.
     leaving: AtomicU32,
     /// For each depth, the task there that was asked to stop, as an intent's word plus one. Written by the host.
     asked: Asked,
@@ -249,14 +258,29 @@ impl WorkerRecord {
     }
 
     /// The worker says that it leaves by itself: its end is no death.
-    pub fn leave(&self) {
-        self.leaving.store(1, Ordering::Release); // Release: pairs with `has_left`.
+    pub fn leave(&self, why: Departure) {
+        let word = match why {
+            Departure::Tenure => 1,
+            Departure::Rest => 2,
+        };
+        self.leaving.store(word, Ordering::Release); // Release: pairs with `departure`.
+    }
+
+    /// Why the worker left, if it did so by itself.
+    #[must_use]
+    pub fn departure(&self) -> Option<Departure> {
+        // Acquire: pairs with `leave`.
+        match self.leaving.load(Ordering::Acquire) {
+            0 => None,
+            2 => Some(Departure::Rest),
+            _ => Some(Departure::Tenure),
+        }
     }
 
     /// True if the worker left by itself.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.leaving.load(Ordering::Acquire) != 0 // Acquire: pairs with `leave`.
+        self.departure().is_some()
     }
 
     /// The task that runs here begins or ends to wait. The caller looks at the lanes afterwards.
@@ -453,10 +477,16 @@ pub struct TenureTerms {
     pub age_ticks: AtomicU64,
     /// Resident bytes above which it leaves.
     pub memory_bytes: AtomicU64,
+    /// Ticks without a task after which it leaves, if its seat is not among the first `seats_min`.
+    pub rest_ticks: AtomicU64,
+    /// Seats whose workers stay however little there is to do.
+    pub seats_min: AtomicU32,
     /// Pause between two looks at the memory, in ticks.
     pub look_ticks: AtomicU64,
     /// How many have left so. Added to by workers.
     pub left: Counter,
+    /// How many have left because there was nothing to do. Added to by workers.
+    pub rested: Counter,
 }
 
 /// The host's own books. Written by the host, read by anybody.
@@ -487,6 +517,40 @@ pub struct HostRecord {
     pub stop_ticks: AtomicU64,
     /// Zygotes that had to be replaced.
     pub zygote_restarts: Counter,
-    /// 1 if the runtime runs tasks on threads because no process could be had.
+    /// 1 while the runtime runs tasks on threads because no process can be had.
     pub degraded: AtomicU32,
+    /// How often a seat was left empty for a while, because of crashes or because no worker could be had.
+    pub seats_shut: Counter,
+    /// Seats that have no worker because there was nothing to do. Written by the host.
+    pub resting: AtomicU32,
+    /// 1 once somebody has a task for which no worker is awake while seats rest. Cleared by the host.
+    called: AtomicU32,
+}
+
+impl HostRecord {
+    /// A task waits and nobody sleeps who could be woken for it: if a seat rests, the host is to fill it. Called after a
+    /// fence that follows the task's publication.
+    #[inline]
+    pub fn call_for_workers(&self) {
+        // Relaxed: a host that counts a seat as resting in this instant looks at every lane after that, under the
+        // producers' locks.
+        if self.resting.load(Ordering::Relaxed) > 0 {
+            self.call();
+        }
+    }
+
+    #[cold]
+    fn call(&self) {
+        // Relaxed, the look: spares the line. AcqRel: pairs with `take_call`. A call under way has its own ring.
+        if self.called.load(Ordering::Relaxed) == 0 && self.called.swap(1, Ordering::AcqRel) == 0 {
+            self.bell.ring();
+        }
+    }
+
+    /// True if somebody called since this was last asked.
+    #[must_use]
+    pub fn take_call(&self) -> bool {
+        // Acquire: pairs with `call`; what was published before it is seen. The load spares the line.
+        self.called.load(Ordering::Acquire) != 0 && self.called.swap(0, Ordering::AcqRel) != 0 // AcqRel: as above.
+    }
 }

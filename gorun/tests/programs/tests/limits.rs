@@ -56,3 +56,24 @@ fn descriptors_used_up_after_the_start_do_not_make_deaths_unheard() {
         assert_honest(&said, "RLIMIT_NOFILE");
     }
 }
+
+#[test]
+fn forks_that_are_refused_for_a_while_cost_the_isolation_for_a_while() {
+    let _watchdog = Watchdog::start("forks_that_are_refused_for_a_while_cost_the_isolation_for_a_while");
+    assert_recovers("forks");
+}
+
+#[test]
+fn a_zygote_that_cannot_be_had_for_a_while_costs_the_isolation_for_a_while() {
+    let _watchdog =
+        Watchdog::start("a_zygote_that_cannot_be_had_for_a_while_costs_the_isolation_for_a_while");
+    assert_recovers("zygote");
+}
+
+/// Three times over, and each time both the loss and the recovery are told.
+fn assert_recovers(what: &str) {
+    let said = succeed(Command::new(env!("CARGO_BIN_EXE_recovers")).arg(what));
+    assert_eq!(said.out.trim(), "recovered", "{said:?}");
+    let told = said.err.matches("worker processes can be had again").count();
+    assert_eq!(told, 3, "{said:?}");
+}
