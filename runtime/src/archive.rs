@@ -9,9 +9,21 @@ use gorun_worker::wire::ids::WorkerId;
 use gorun_worker::wire::recorder::Flight;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Deaths that are remembered, of all runtimes of this process together.
 const DEATHS_MAX: usize = 1024;
+
+/// Why the host killed a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Killing {
+    /// Its task was to end: a deadline, a cancel, a limit. The task's error says which.
+    Asked,
+    /// It was stopped by a signal for so long.
+    Stopped(Duration),
+    /// It ran one task for so long.
+    Stuck(Duration),
+}
 
 /// A death in detail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +46,8 @@ pub(crate) struct Details {
     pub(crate) buried_ticks: u64,
     /// Names of the libraries that code ids count, from 1.
     pub(crate) libraries: Arc<[String]>,
+    /// Why the host killed it, if it did.
+    pub(crate) killing: Option<Killing>,
 }
 
 struct Entry {

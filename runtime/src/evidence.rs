@@ -1,6 +1,6 @@
 //! Evidence: what is known of a worker's death, on one screen that a person can act on.
 
-use crate::archive::Details;
+use crate::archive::{Details, Killing};
 use crate::symbols::{self, Place};
 use gorun_shm::os::ticks::Rate;
 use gorun_worker::exit;
@@ -115,10 +115,26 @@ impl Evidence {
         details.recent.iter().map(|flight| RecentTask::of(flight, details)).collect()
     }
 
+    /// Why the runtime itself killed it: stopped by a signal, or stuck in its task, for too long.
+    #[must_use]
+    pub fn killed_because(&self) -> Option<String> {
+        match self.details.as_ref()?.killing? {
+            Killing::Asked => None,
+            Killing::Stopped(time) => {
+                Some(format!("it was stopped by a signal and did not go on for {time:.1?}"))
+            }
+            Killing::Stuck(time) => Some(format!("it was stuck in this task for {time:.1?}")),
+        }
+    }
+
     /// One line: who, and how it ended.
     #[must_use]
     pub fn summary(&self) -> String {
-        format!("{} (pid {}) was lost while it ran this task: {}", self.worker, self.pid, How(self.end))
+        let how = match self.killed_because() {
+            Some(cause) => format!("killed by gorun, {cause}"),
+            None => How(self.end).to_string(),
+        };
+        format!("{} (pid {}) was lost while it ran this task: {how}", self.worker, self.pid)
     }
 
     fn frames(&self) -> Vec<Place> {
@@ -157,7 +173,8 @@ impl Evidence {
         let lines: Vec<&str> = tail.trim_end().lines().collect();
         list(f, "stderr:", &lines[lines.len().saturating_sub(SHOWN_LINES)..])?;
         write!(f, "\n  limits:    {}", limits::current())?;
-        write!(f, "\n  next:      {}", advice(self.end))
+        let advice = if self.killed_because().is_some() { KILLED_ADVICE } else { advice(self.end) };
+        write!(f, "\n  next:      {advice}")
     }
 }
 
@@ -269,6 +286,9 @@ fn cause(signal: i32, code: i32) -> String {
         (signal, code) => format!("signal {signal}, code {code}"),
     }
 }
+
+const KILLED_ADVICE: &str =
+    "give it more time with `stopped_after` or `stuck_after`, or find what holds it up";
 
 fn advice(end: ProcessEnd) -> &'static str {
     match end {

@@ -346,6 +346,10 @@ impl Runtime {
         self.inner.supervise.set_rate_limit(name, limit)
     }
 
+    pub(crate) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.inner.pool.as_ref()
+    }
+
     #[inline]
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.inner.dispatcher

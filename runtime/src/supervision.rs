@@ -1,7 +1,7 @@
 //! Supervision: the settings of how a runtime looks after its workers, validated once like the others in `config`.
 
 use crate::builder::Builder;
-use crate::config::{Environment, check_limit, in_range};
+use crate::config::{Environment, Switch, check_limit, in_range};
 use crate::error::BuildError;
 use gorun_worker::wire::map::Shape;
 use std::ops::RangeInclusive;
@@ -51,6 +51,17 @@ pub struct Supervision {
     pub worker_timeout: Option<Duration>,
     /// Workers that stay however idle they are, 0..=120. Default 1. `GORUN_WORKERS_MIN`.
     pub workers_min: u32,
+    /// Looks after the workers' health at a steady pace: see [`Runtime::health`](crate::Runtime::health). Default off.
+    /// `GORUN_HEALTH_MONITORING=0|1`.
+    pub health_monitoring: bool,
+    /// How long a task may run before its worker counts as stuck, which is told once; with `health_monitoring` only.
+    /// 1 us to 1 year. Default 60 s. `GORUN_STUCK_AFTER_MS`.
+    pub stuck_after: Duration,
+    /// Kills a worker that is stuck. Default no. `GORUN_KILL_STUCK=0|1`.
+    pub kill_stuck: bool,
+    /// How long a worker may be stopped by a signal before it is killed, so that its task ends; 1 us to 1 year. Default
+    /// 60 s: longer than any tool stops a process for a look at it, and nobody waits for ever. `GORUN_STOPPED_AFTER_MS`.
+    pub stopped_after: Duration,
 }
 
 /// What was asked for; none means "not said".
@@ -60,11 +71,16 @@ pub(crate) struct SupervisionWishes {
     intensity: Option<(u32, Duration)>,
     worker_timeout: Option<Duration>,
     workers_min: Option<u32>,
+    health_monitoring: Option<bool>,
+    stuck_after: Option<Duration>,
+    kill_stuck: Option<bool>,
+    stopped_after: Option<Duration>,
 }
 
 const INTENSITY: RangeInclusive<u32> = 0..=1000;
 const WORKERS_MIN: RangeInclusive<u32> = 0..=Shape::SEATS_MAX as u32;
 const INTENSITY_DEFAULT: u32 = 5;
+const HEALTH_DEFAULT: Duration = Duration::from_secs(60);
 const PERIOD_DEFAULT: Duration = Duration::from_secs(10);
 
 impl Supervision {
@@ -81,7 +97,18 @@ impl Supervision {
         let period = check_limit("restart_period", period.unwrap_or(PERIOD_DEFAULT))?;
         let worker_timeout = wishes.worker_timeout.or(read.milliseconds("GORUN_WORKER_TIMEOUT_MS")?);
         let workers_min = wishes.workers_min.or(read.parse("GORUN_WORKERS_MIN", "0..=120")?);
+        let switch = |wish: Option<bool>, variable| -> Result<bool, BuildError> {
+            let read = read.parse::<Switch>(variable, "0, 1")?.map(|on| on.0);
+            Ok(wish.or(read).unwrap_or(false))
+        };
+        let after = |key, wish: Option<Duration>, variable| -> Result<Duration, BuildError> {
+            check_limit(key, wish.or(read.milliseconds(variable)?).unwrap_or(HEALTH_DEFAULT))
+        };
         Ok(Self {
+            health_monitoring: switch(wishes.health_monitoring, "GORUN_HEALTH_MONITORING")?,
+            kill_stuck: switch(wishes.kill_stuck, "GORUN_KILL_STUCK")?,
+            stuck_after: after("stuck_after", wishes.stuck_after, "GORUN_STUCK_AFTER_MS")?,
+            stopped_after: after("stopped_after", wishes.stopped_after, "GORUN_STOPPED_AFTER_MS")?,
             restart: restart.unwrap_or_default(),
             restart_intensity: crashes,
             restart_period: period,
@@ -128,6 +155,34 @@ impl Builder {
     /// Workers that stay however idle they are, 0..=120. Without [`Builder::worker_timeout`] all of them do.
     pub fn workers_min(mut self, workers: u32) -> Self {
         self.wishes.supervision.workers_min = Some(workers);
+        self
+    }
+
+    /// Looks after the workers' health at a steady pace: tells of tasks that run for longer than
+    /// [`Builder::stuck_after`], and of workers that are stopped or do not take their tasks, also while nobody waits.
+    pub fn health_monitoring(mut self, on: bool) -> Self {
+        self.wishes.supervision.health_monitoring = Some(on);
+        self
+    }
+
+    /// How long a task may run before its worker counts as stuck: told once, by a warning and in
+    /// [`Health::stuck`](crate::Health::stuck). Needs [`Builder::health_monitoring`].
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.wishes.supervision.stuck_after = Some(time);
+        self
+    }
+
+    /// Kills a worker that is stuck: its task ends as [`WorkerLost`](crate::TaskError::WorkerLost), which says so.
+    pub fn kill_stuck(mut self, kill: bool) -> Self {
+        self.wishes.supervision.kill_stuck = Some(kill);
+        self
+    }
+
+    /// How long a worker may be stopped by a signal (SIGSTOP) before it is killed: its task ends as
+    /// [`WorkerLost`](crate::TaskError::WorkerLost), which says so. Looked at while anybody waits, and always with
+    /// [`Builder::health_monitoring`]. A debugger's stop is none.
+    pub fn stopped_after(mut self, time: Duration) -> Self {
+        self.wishes.supervision.stopped_after = Some(time);
         self
     }
 }

@@ -145,6 +145,7 @@ impl State {
                 recent: Vec::new(),
                 stderr: Vec::new(),
                 buried_ticks: ticks::now(),
+                killing: None,
                 libraries: self.libraries.as_deref().unwrap_or_default().into(),
             };
             archive::file(cell.worker, cell.pid(), details);

@@ -5,9 +5,7 @@
 //! one that crashes opens it for longer: full jitter over a doubling pause. A place is a seat, the bench of the spares,
 //! or the zygote's.
 
-use crate::supervise::Backoff;
-#[cfg(test)]
-use crate::supervise::BreakerState;
+use crate::supervise::{Backoff, BreakerState};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -143,7 +141,6 @@ impl Breaker {
     }
 
     /// For people and programs that look at the pool.
-    #[cfg(test)]
     pub(crate) fn state(&self) -> BreakerState {
         match self.state {
             State::Closed => BreakerState::Closed,

@@ -5,6 +5,7 @@
 //! here, under its lock, so that there is one recoverer at a time.
 
 mod breaker;
+mod checkup;
 mod degrade;
 mod link;
 mod passing;
@@ -13,9 +14,10 @@ mod resting;
 mod roster;
 #[cfg(test)]
 mod sim;
+mod vitals;
 mod watch;
 
-use crate::archive::{self, Details};
+use crate::archive::{self, Details, Killing};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
@@ -42,6 +44,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use vitals::Vitals;
 use zerocopy::IntoBytes;
 
 /// What both threads and the runtime share.
@@ -62,6 +65,8 @@ pub(crate) struct Pool {
     stopping: AtomicBool,
     /// Records whose threads are leaving their seats: see `degrade`.
     left: Mutex<Vec<u16>>,
+    /// What looks at the workers have found, by record.
+    vitals: Mutex<HashMap<u16, Vitals>>,
 }
 
 #[derive(Debug)]
@@ -79,7 +84,7 @@ struct PoolState {
     /// Threads that serve seats, by record.
     threads: HashMap<u16, JoinHandle<()>>,
     /// Records whose workers the host has killed.
-    killed: HashSet<u16>,
+    killed: HashMap<u16, Killing>,
     /// Tasks each seat had finished before its worker came.
     tasks_before: Vec<u64>,
     /// Troubles of which the user was told.
@@ -130,7 +135,7 @@ impl Pool {
             libraries: None,
             degraded: false,
             threads: HashMap::new(),
-            killed: HashSet::new(),
+            killed: HashMap::new(),
             tasks_before: vec![0; usize::from(config.workers)],
             told: HashSet::new(),
             look_due_ns: None,
@@ -155,6 +160,7 @@ impl Pool {
             wake_up,
             stopping: AtomicBool::new(false),
             left: Mutex::new(Vec::new()),
+            vitals: Mutex::default(),
         });
         let mut threads = pool.start_threads()?;
         threads.stderr = server;
@@ -315,12 +321,17 @@ impl Pool {
 
     /// Kills the worker that lives in the record in this life of it, whatever it does.
     fn kill_worker(&self, record: u16, birth: u32) {
+        self.kill_for(record, birth, Killing::Asked);
+    }
+
+    /// [`Pool::kill_worker`], and why.
+    fn kill_for(&self, record: u16, birth: u32, why: Killing) {
         let mut state = self.lock();
         if self.birth_in(record).birth != birth {
             // It has left by itself, and another lives there now.
             return;
         }
-        state.killed.insert(record);
+        state.killed.insert(record, why);
         if let Some((_, pidfd, _)) = state.pidfds.get(&record) {
             // One that is gone already is what we want.
             let _ = pidfd::kill(pidfd);
@@ -491,15 +502,16 @@ impl Pool {
             // A planned stop: what ran is closed with the runtime, not lost.
             self.dispatcher.close_running(owner);
         }
-        let planned = state.killed.remove(&record) || state.roster.is_closed();
         // Taken in any case: the record's next worker begins anew.
         let stderr = self.streams.as_ref().map(|streams| streams.take_tail(record)).unwrap_or_default();
+        let planned = state.killed.contains_key(&record) || state.roster.is_closed();
         if let Some(running) = self.innermost_of(record) {
             self.file(state, record, worker, (pid, &running.task, stderr));
             if !planned {
                 self.accuse(&running, obituary::pack(worker, pid, end, RangeProgress::default()));
             }
         }
+        state.killed.remove(&record);
         // Before anybody hears of the end: what the dead had not finished in channels is there again.
         crate::channel::recover(&self.commons, owner);
         let duty = &self.commons.workers[usize::from(record)].duty;
@@ -603,6 +615,7 @@ impl Pool {
             recent,
             buried_ticks: ticks::now(),
             libraries: state.libraries.as_deref().unwrap_or_default().into(),
+            killing: state.killed.get(&record).copied(),
         };
         archive::file(worker, pid, details);
     }

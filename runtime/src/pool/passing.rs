@@ -11,7 +11,7 @@ impl Pool {
             return Passing { cause: Cause::FailedStart, was_productive: false };
         };
         let cause = match worker.departure() {
-            _ if state.killed.contains(&record) => Cause::Killed,
+            _ if state.killed.contains_key(&record) => Cause::Killed,
             _ if !worker.duty.has_begun() => Cause::FailedStart,
             Some(Departure::Tenure) => Cause::Tenure,
             Some(Departure::Rest) => Cause::Rest,

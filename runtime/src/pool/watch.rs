@@ -27,11 +27,12 @@ pub(super) fn run(pool: &Pool) {
         .map(|record| Consumer::attach(pool.commons.notices(record)?).ok())
         .collect();
     let mut dropped_seen = 0;
-    let (mut round_due, mut look_due) = (None, 0);
+    let (mut round_due, mut look_due, mut checkup_due) = (None, 0, None);
     while !pool.is_stopping() {
         let until_round = walk_round(pool, &mut round_due);
         pool.dispatcher.expire();
         let until_look = check_memory(pool, &mut look_due);
+        let until_checkup = pool.check_up(&mut checkup_due);
         let armed = pool.commons.host.bell.arm();
         // From here on every ring is heard: first what may have been asked for since the last look.
         kill_condemned(pool);
@@ -49,7 +50,8 @@ pub(super) fn run(pool: &Pool) {
             .deadlines
             .next_ns()
             .map(|due| Duration::from_nanos(due.saturating_sub(ticks::system_ns())));
-        sleep(pool, Doorbell::expected(armed), &signs, shorter(shorter(until_round, until_due), until_look));
+        let limit = [until_round, until_due, until_look, until_checkup].into_iter().flatten().min();
+        sleep(pool, Doorbell::expected(armed), &signs, limit);
         pool.commons.host.bell.disarm();
     }
 }
@@ -78,10 +80,6 @@ fn check_memory(pool: &Pool, due_ns: &mut u64) -> Option<Duration> {
         *due_ns = now + MEMORY_LOOK_NS;
     }
     Some(Duration::from_nanos(*due_ns - now))
-}
-
-fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    one.into_iter().chain(other).min()
 }
 
 /// Kills the workers whose tasks were taken from them. They die like others: seen, buried, replaced.

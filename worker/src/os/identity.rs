@@ -38,6 +38,14 @@ pub fn name_of(pid: i32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
+/// True if a signal has stopped the process with this id. A debugger's stop is another one.
+#[must_use]
+pub fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name stands in round brackets and may hold any character; the state follows.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// True unless no process has this id. One that was recycled counts.
 #[must_use]
 pub fn exists(pid: i32) -> bool {

@@ -519,6 +519,12 @@ pub struct HostRecord {
     pub zygote_restarts: Counter,
     /// 1 while the runtime runs tasks on threads because no process can be had.
     pub degraded: AtomicU32,
+    /// Tasks that were found to run for very long. Written by the host, as the next two.
+    pub stuck: Counter,
+    /// Workers that were found stopped by a signal, and killed.
+    pub stopped: Counter,
+    /// Workers that were found not to take what stood in their lane.
+    pub searching: Counter,
     /// How often a seat was left empty for a while, because of crashes or because no worker could be had.
     pub seats_shut: Counter,
     /// Seats that have no worker because there was nothing to do. Written by the host.

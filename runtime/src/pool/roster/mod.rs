@@ -21,7 +21,7 @@ mod filling;
 mod mothers;
 
 use super::breaker::{Breaker, Intensity};
-#[cfg(test)]
+use crate::health::WorkerState;
 use crate::supervise::BreakerState;
 use crate::supervision::Restart;
 use gorun_worker::wire::ids::{Seat, WorkerId};
@@ -116,6 +116,19 @@ struct SeatState {
     retired: bool,
     /// Its worker left because there was nothing to do.
     resting: bool,
+}
+
+impl SeatState {
+    /// Why nobody sits here; none if somebody does.
+    fn without_worker(&self) -> Option<WorkerState> {
+        match self.record {
+            Some(_) => None,
+            None if self.retired => Some(WorkerState::Retired),
+            None if self.resting => Some(WorkerState::Resting),
+            None if self.breaker.state() == BreakerState::Open => Some(WorkerState::Shut),
+            None => Some(WorkerState::Dead),
+        }
+    }
 }
 
 /// [`Life::Alive`]'s mother, if it is no zygote that the host still talks to.
@@ -241,7 +254,6 @@ impl Roster {
     }
 
     /// Workers that wait for a seat.
-    #[cfg(test)]
     pub(crate) fn spare_count(&self) -> usize {
         self.records.iter().filter(|life| matches!(life, Life::Alive { seat: None, .. })).count()
     }
@@ -266,13 +278,13 @@ impl Roster {
         self.seats.get(usize::from(seat)).is_some_and(|seat| seat.retired)
     }
 
-    #[cfg(test)]
     /// What sits in a seat, for people and programs that look at the pool.
     pub(crate) fn sitting(&self, seat: u16) -> Sitting {
         let Some(state) = self.seats.get(usize::from(seat)) else { return Sitting::default() };
         let (mut sitting, record) = (Sitting::default(), state.record);
         sitting.record = record;
         sitting.breaker = Some(state.breaker.state());
+        sitting.without_worker = state.without_worker();
         match record.and_then(|record| self.life(record)) {
             Some(Life::Alive { pid, generation, born_ns, .. }) => {
                 (sitting.pid, sitting.generation, sitting.born_ns) = (Some(pid), generation, Some(born_ns));
@@ -453,7 +465,6 @@ impl Roster {
 }
 
 /// What sits in a seat.
-#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sitting {
     pub(crate) record: Option<u16>,
@@ -462,6 +473,8 @@ pub(crate) struct Sitting {
     pub(crate) born_ns: Option<u64>,
     pub(crate) is_thread: bool,
     pub(crate) breaker: Option<BreakerState>,
+    /// Why nobody does.
+    pub(crate) without_worker: Option<WorkerState>,
 }
 
 /// True for a death that no task and no plan explains.
