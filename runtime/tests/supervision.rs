@@ -1,8 +1,8 @@
 //! Processes of a runtime killed from outside: idle and busy workers, spares, the zygote, all at once.
 
 use gorun_runtime::{Runtime, TaskError};
-use gorun_test_programs::processes::{await_end, await_family, family, kill, open, stop};
-use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
+use gorun_test_programs::processes::{await_end, await_family, family, kill, open, read, stop};
+use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate, program};
 use std::fs;
 
 fn runtime(workers: usize) -> Runtime {
@@ -63,6 +63,45 @@ fn a_worker_stopped_at_its_birth_does_not_hide_the_death_of_its_zygote() {
         kill(before.zygote);
         eventually(|| runtime.stats().zygote_restarts == 1);
         // It may have been meant for the seat.
+        kill(newborn);
+        assert_eq!(runtime.go(|| 5_u8).join(), Ok(5));
+    }
+}
+
+/// The zygote of this process's only runtime, found by the descriptor that the host has of it, and the last that it has
+/// forked by now.
+fn newborn() -> Option<(i32, i32)> {
+    let infos = fs::read_dir("/proc/self/fdinfo").ok()?.flatten();
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    let pids: Vec<i32> = texts
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
+        .collect();
+    let zygote = pids.into_iter().filter_map(read).find(|process| process.name == "gorun-zygote")?.pid;
+    let children = fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).ok()?;
+    let newborn = children.split_whitespace().next_back()?.parse().ok()?;
+    Some((zygote, newborn))
+}
+
+#[test]
+fn a_zygote_that_dies_before_it_is_ready_is_heard_of_though_its_newborn_is_stopped() {
+    let name = "a_zygote_that_dies_before_it_is_ready_is_heard_of_though_its_newborn_is_stopped";
+    let _watchdog = Watchdog::start(name);
+    if program::role().is_none() {
+        // In a process of its own: the zygotes of other tests are not ours to kill.
+        return drop(program::succeed(&mut program::again(name, "host")));
+    }
+    for _ in 0..5 {
+        // So many that the zygote is still forking when the first of them is seen.
+        let runtime = runtime(60);
+        let mut found = None;
+        eventually(|| {
+            found = newborn();
+            found.is_some()
+        });
+        let (zygote, newborn) = found.unwrap();
+        stop(newborn);
+        kill(zygote);
+        eventually(|| runtime.stats().zygote_restarts >= 1);
         kill(newborn);
         assert_eq!(runtime.go(|| 5_u8).join(), Ok(5));
     }

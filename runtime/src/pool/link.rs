@@ -31,14 +31,19 @@ pub(crate) struct Hello {
 }
 
 impl Link {
-    /// Starts a zygote: this program again, recognised before main by a token nobody else knows.
+    /// Starts a zygote: this program again, recognised before main by a token nobody else knows. Gives its pidfd too,
+    /// where the kernel makes one with the process; otherwise the zygote sends one when it is ready.
     ///
     /// # Errors
     /// What the kernel said: no descriptors, no processes left.
     ///
     /// # Blocking
     /// Until the new image is being executed, about a millisecond.
-    pub(crate) fn start(segment: &Arc<Segment>, lease: BorrowedFd<'_>, hello: Hello) -> io::Result<Self> {
+    pub(crate) fn start(
+        segment: &Arc<Segment>,
+        lease: BorrowedFd<'_>,
+        hello: Hello,
+    ) -> io::Result<(Self, Option<OwnedFd>)> {
         let file = segment.file().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         let segment_bytes = segment.bytes() as u64;
         let Hello { first, cpus, family, is_successor } = hello;
@@ -55,14 +60,16 @@ impl Link {
     /// # Blocking
     /// As [`Link::start`].
     pub(crate) fn start_jailer(lease: BorrowedFd<'_>, cpus: Vec<u32>) -> io::Result<Self> {
-        Self::execute(|token| Order::HelloJailer { token, cpus }, &[lease], (None, is_for_jails))
+        let started =
+            Self::execute(|token| Order::HelloJailer { token, cpus }, &[lease], (None, is_for_jails));
+        started.map(|(link, _)| link)
     }
 
     fn execute(
         hello: impl FnOnce(u128) -> Order,
         descriptors: &[BorrowedFd<'_>],
         (family, passes): (Option<u128>, impl Fn(&OsStr) -> bool),
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Option<OwnedFd>)> {
         let (ours, theirs) = socket::pair()?;
         fork::keep_from_forks(ours.as_fd());
         let token = identity::random_token()?;
@@ -70,8 +77,9 @@ impl Link {
         protocol::send(&ours, &hello(token), descriptors)?;
         let name = std::env::args_os().next().unwrap_or_else(|| OsString::from("gorun"));
         let environment = environment_with(&protocol::mark(token), family, passes);
-        fork::execute_detached(c"/proc/self/exe", &[c_string(name)], &environment, theirs.as_fd())?;
-        Ok(Self { socket: Arc::new(ours) })
+        let zygote =
+            fork::execute_detached(c"/proc/self/exe", &[c_string(name)], &environment, theirs.as_fd())?;
+        Ok((Self { socket: Arc::new(ours) }, zygote))
     }
 
     /// The socket, to wait on.

@@ -83,7 +83,10 @@ fn start_zygote(pool: &Pool, state: &mut PoolState) {
     let started =
         if pool.config.mode == Mode::Process { try_start(pool, state) } else { Err(switched_off()) };
     match started {
-        Ok(link) => state.link = Some(link),
+        Ok((link, zygote)) => {
+            state.link = Some(link);
+            state.zygote = zygote.map(Arc::new);
+        }
         Err(cause) => without_zygote(pool, state, &cause.to_string()),
     }
 }
@@ -92,7 +95,7 @@ fn switched_off() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "processes are switched off")
 }
 
-fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<Link> {
+fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<(Link, Option<OwnedFd>)> {
     if state.lease.is_none() {
         state.family = identity::random_token()?;
         state.lease = Some(open_lease()?);
@@ -163,7 +166,7 @@ fn heard(pool: &Pool, state: &mut PoolState, news: News, descriptors: Vec<OwnedF
     let actions = match news {
         News::Ready { libraries } => {
             state.libraries = Some(libraries);
-            state.zygote = descriptors.next().map(Arc::new);
+            state.zygote = descriptors.next().map(Arc::new).or(state.zygote.take());
             state.zygote_is_ready = true;
             state.roster.zygote_ready(now_ns);
             Vec::new()

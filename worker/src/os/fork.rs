@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "clone, fork and exec have no safe form")]
 
 use gorun_shm::sync::{AtomicU32, Ordering};
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 
@@ -14,7 +14,8 @@ struct Plan {
     environment: Vec<*const c_char>,
     stdin: c_int,
     inner_stack: *mut c_void,
-    inner_pid: c_int,
+    /// Descriptor of the new process in the caller's table, -1 if the kernel makes none.
+    pidfd: c_int,
     errno: c_int,
 }
 
@@ -24,7 +25,9 @@ const STACK_BYTES: usize = 64 * 1024;
 ///
 /// An intermediate process without an exit signal stands between, so that neither `wait(-1)` nor a SIGCHLD
 /// handler of the user ever sees anything. Both clones share the memory of the caller until the exec
-/// (`CLONE_VM | CLONE_VFORK`), so a large heap costs nothing.
+/// (`CLONE_VM | CLONE_VFORK`), so a large heap costs nothing. The intermediate one shares the caller's descriptors too,
+/// so that the new process's pidfd, which is made with it, is the caller's: its end is seen from the very beginning.
+/// None on kernels before 5.2.
 ///
 /// # Errors
 /// What the kernel said of the clone or the exec, for example that `RLIMIT_NPROC` is reached.
@@ -36,7 +39,7 @@ pub fn execute_detached(
     arguments: &[CString],
     environment: &[CString],
     stdin: BorrowedFd<'_>,
-) -> io::Result<()> {
+) -> io::Result<Option<OwnedFd>> {
     let mut outer_stack = vec![0_u8; STACK_BYTES];
     let mut inner_stack = vec![0_u8; STACK_BYTES];
     let mut plan = Plan {
@@ -45,12 +48,12 @@ pub fn execute_detached(
         environment: null_terminated(environment),
         stdin: stdin.as_raw_fd(),
         inner_stack: top_of(&mut inner_stack),
-        inner_pid: 0,
+        pidfd: -1,
         errno: 0,
     };
     let blocked = super::signals::block_all();
     let argument = (&raw mut plan).cast::<c_void>();
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
     // SAFETY: `outer` gets a stack of its own and a pointer to `plan`; CLONE_VFORK suspends this thread until
     // it has exited, so both outlive its use of them.
     let pid = unsafe { libc::clone(outer, top_of(&mut outer_stack), flags, argument) };
@@ -61,7 +64,9 @@ pub fn execute_detached(
     }
     // SAFETY: a null status pointer is allowed; the pid is our own child without an exit signal.
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WCLONE) };
-    if plan.errno != 0 { Err(io::Error::from_raw_os_error(plan.errno)) } else { Ok(()) }
+    // SAFETY: the kernel has just made it, in the table that this process shared with `outer`, and nobody else knows it.
+    let pidfd = (plan.pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(plan.pidfd) });
+    if plan.errno != 0 { Err(io::Error::from_raw_os_error(plan.errno)) } else { Ok(pidfd) }
 }
 
 /// The intermediate process: starts the real one and leaves.
@@ -69,14 +74,16 @@ extern "C" fn outer(argument: *mut c_void) -> c_int {
     let plan = argument.cast::<Plan>();
     // SAFETY: `plan` is the caller's, alive while it is suspended in clone.
     let stack = unsafe { (*plan).inner_stack };
-    // SAFETY: as in `execute_detached`: own stack, and CLONE_VFORK suspends this process until the exec.
-    let pid = unsafe { libc::clone(inner, stack, libc::CLONE_VM | libc::CLONE_VFORK, argument) };
+    // SAFETY: `plan` as above; only its address is taken, for the kernel to write to.
+    let pidfd = unsafe { &raw mut (*plan).pidfd };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    // SAFETY: as in `execute_detached`: own stack, and CLONE_VFORK suspends this process until the exec. With
+    // CLONE_PIDFD the kernel writes a descriptor to the place that the fifth argument points to.
+    let pid = unsafe { libc::clone(inner, stack, flags, argument, pidfd) };
     if pid < 0 {
         // SAFETY: `plan` as above; memory is shared, so the caller reads the error.
         unsafe { (*plan).errno = errno() };
     }
-    // SAFETY: `plan` as above.
-    unsafe { (*plan).inner_pid = pid };
     0
 }
 
