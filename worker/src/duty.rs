@@ -14,6 +14,7 @@ use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
 use crate::wire::control::{Command, Departure, Intent, RangeProgress, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
+use crate::wire::recorder::Place;
 use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, MARK_RANGE, Status};
 use crate::{message, parcel};
 use gorun_shm::OwnerId;
@@ -42,9 +43,6 @@ const REST: Duration = Duration::from_millis(1);
 
 /// How many tasks ahead a slot is fetched.
 const AHEAD: u64 = 8;
-
-/// In the flight recorder, a task that never stood in a slot.
-const NO_TASK: u64 = u64::MAX;
 
 /// What a duty's thread is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,13 +247,13 @@ impl Duty {
     #[must_use]
     pub fn run_here(&self, descriptor: Descriptor) -> Completion {
         let (depth, start) = (self.depth.get(), ticks::now());
-        let flight = self.begin_flight(&descriptor, NO_TASK, start);
+        let flight = self.begin_flight(descriptor.function, start);
         self.enter(depth + 1);
         let call = self.call(descriptor, (self.owner, self.owner), depth);
         let (items, panics, mut completion) = (call.items, call.panics, call.completion);
         let end = ticks::now();
         completion.ticks = end.wrapping_sub(start);
-        self.end_flight(flight, end);
+        flight.end(start, end);
         self.account(depth, completion.ticks, items, panics);
         self.record().duty.note_progress(depth, RangeProgress::default());
         self.enter(depth);
@@ -288,12 +286,11 @@ impl Duty {
         if mortal {
             self.record().duty.note_start(depth, start);
         }
-        let flight = self.begin_flight(&descriptor, Intent { lane: lane.0, position }.to_word(), start);
+        let flight = self.begin_flight(descriptor.function, start);
         self.enter(depth + 1);
         let parties = (self.owner, self.commons.producer(lane));
         let call = self.call(descriptor, parties, depth);
         let end = ticks::now();
-        self.end_flight(flight, end);
         let spent = end.wrapping_sub(start);
         let (items, panics) = (call.items, call.panics);
         let mut completion = call.completion;
@@ -305,6 +302,8 @@ impl Duty {
             Ok(flags) => self.tell(lane, position, flags, &completion),
             Err(_) => self.leave_condemned(),
         }
+        // After the outcome is visible: whoever waits for it need not wait for this.
+        flight.end(start, end);
         if descriptor.marks & MARK_RANGE != 0 {
             // Before the next claim here: who dies right after that has finished nothing of it.
             self.record().duty.note_progress(depth, RangeProgress::default());
@@ -320,18 +319,12 @@ impl Duty {
         spent
     }
 
-    /// Tells the flight recorder of a task; gives its number there.
+    /// Tells the flight recorder of a task.
     #[inline]
-    fn begin_flight(&self, descriptor: &Descriptor, task: u64, start: u64) -> u64 {
+    fn begin_flight(&self, function: u64, start: u64) -> &Place {
         let flight = self.next_flight.get();
-        self.next_flight.set(flight + 1);
-        self.record().recorder.begin(flight, descriptor.function, task, start);
-        flight
-    }
-
-    #[inline]
-    fn end_flight(&self, flight: u64, end: u64) {
-        self.record().recorder.end(flight, self.next_flight.get() - 1, end);
+        self.next_flight.set(flight.wrapping_add(1));
+        self.record().recorder.begin(flight, function, start)
     }
 
     /// The task was taken from this worker: its deadline has passed, or somebody killed it. The host waits for this
