@@ -104,13 +104,14 @@ fn clippy(fast: bool) -> Result<bool> {
     let mut command = cargo(&["clippy", "--workspace", "--all-targets"]);
     if fast {
         // The rivals that the benches measure take longer to build than all the rest.
-        command.args(["--exclude", "gorun-benches"]);
+        command.args(["--exclude", "gorun-benches", "--exclude", "gorun-peers"]);
     }
     succeeds(command.args(["--", "-D", "warnings"]))
 }
 
 fn documentation() -> Result<bool> {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--exclude", "gorun-benches"]);
+    let mut command =
+        cargo(&["doc", "--workspace", "--no-deps", "--exclude", "gorun-benches", "--exclude", "gorun-peers"]);
     succeeds(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

@@ -1,4 +1,4 @@
-//! The workspace's own commands: demo, test, check, chaos, soak, bench, tidy, features.
+//! The workspace's own commands: demo, test, check, chaos, soak, peers, bench, tidy, features.
 //!
 //! Everything that continuous integration does is one of these, so that it can be repeated on any machine.
 
@@ -9,6 +9,7 @@ mod clock;
 mod command;
 mod demo;
 mod features;
+mod peers;
 mod soak;
 mod table;
 mod test;
@@ -38,6 +39,8 @@ enum Task {
     Chaos(chaos::ChaosArguments),
     /// Brings about one kind of fault very many times, and demands that nothing is lost, left or grown.
     Soak(soak::SoakArguments),
+    /// Runs the same scripted faults on gorun and on other pools, and prints what became of each.
+    Peers(peers::PeersArguments),
     /// Runs the benchmarks and prints each figure beside its peer and its goal.
     Bench(bench::BenchArguments),
     /// Checks the rules of the house that the compiler does not know.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Check(arguments) => check::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Peers(arguments) => peers::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Features => features::run(),
