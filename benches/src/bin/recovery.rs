@@ -36,7 +36,8 @@ fn main() {
 }
 
 fn compare(effort: Effort, (spares, mib): (usize, usize), kills: usize, limit: f64) {
-    let runtime = Runtime::builder().workers(1).spares(spares).quarantine_after(0).build().expect("the runtime starts");
+    let runtime =
+        Runtime::builder().workers(1).spares(spares).quarantine_after(0).build().expect("the runtime starts");
     let (mut ours_p99, mut again_p99) = (Vec::new(), Vec::new());
     let mut plain = Echo::start();
     let [ours, again] = interleave(

@@ -110,11 +110,11 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<(Link, Option<Own
         family: state.family,
         is_successor: state.roster.has_orphans(),
     };
-    let link = Link::start(pool.commons.segment(), read_end.as_fd(), hello)?;
+    let (link, zygote) = Link::start(pool.commons.segment(), read_end.as_fd(), hello)?;
     for record in later {
         pool.order(&link, record);
     }
-    Ok(link)
+    Ok((link, zygote))
 }
 
 /// No zygote: serve the seats by threads, and say so.
