@@ -30,6 +30,8 @@ pub struct Place {
     words: ViewSlice<AtomicU64>,
     geometry: Geometry,
     terms: Terms,
+    /// Forks behind this process when the place was opened.
+    forks: u32,
     block: SharedBlock,
 }
 
@@ -44,7 +46,7 @@ impl Place {
         let header = block.view::<Header>(0).map_err(|_| no_channel)?;
         let (geometry, terms) = header.read(bytes as usize).map_err(|_| no_channel)?;
         let words = block.view_slice(Geometry::HEADER_BYTES, geometry.words()).map_err(|_| no_channel)?;
-        Ok(Self { header, words, geometry, terms, block })
+        Ok(Self { header, words, geometry, terms, forks: fork::forks(), block })
     }
 
     /// The ring.
@@ -71,6 +73,19 @@ impl Place {
     pub fn terms(&self) -> Terms {
         self.terms
     }
+
+    fn is_foreign(&self) -> bool {
+        fork::forks() != self.forks
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_foreign() {
+            // The hold is the parent's: this process, its fork, must not let go of it.
+            std::mem::forget(self.block.clone());
+        }
+    }
 }
 
 /// One side of a channel.
@@ -78,8 +93,6 @@ pub struct End {
     place: Place,
     role: Role,
     me: Holder,
-    /// Forks behind this process when the end was made.
-    forks: u32,
 }
 
 impl End {
@@ -119,7 +132,7 @@ impl End {
                 first.insert(1);
             }
         }
-        Ok(Arc::new(Self { place, role, me, forks: fork::forks() }))
+        Ok(Arc::new(Self { place, role, me }))
     }
 
     /// The same end, counted once more; none in a fork of its process.
@@ -186,7 +199,7 @@ impl End {
     #[must_use]
     #[inline]
     pub fn is_foreign(&self) -> bool {
-        fork::forks() != self.forks
+        self.place.is_foreign()
     }
 
     /// Lies in the same place as the other end's channel.

@@ -20,6 +20,9 @@ use thiserror::Error;
 /// First word of a channel's block; changes with the layout.
 const MAGIC: u64 = u64::from_le_bytes(*b"gorunch1");
 
+/// Longest spin that is believed: a few milliseconds on any machine. Scribbled bytes must not keep a processor busy.
+const SPIN_TICKS_MAX: u64 = 10_000_000;
+
 /// A cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
@@ -186,7 +189,7 @@ impl Header {
         let terms = Terms {
             kind: self.kind.load(Ordering::Relaxed),
             terms: self.terms.load(Ordering::Relaxed),
-            spin_ticks: self.spin.load(Ordering::Relaxed),
+            spin_ticks: self.spin.load(Ordering::Relaxed).min(SPIN_TICKS_MAX),
         };
         Ok((geometry, terms))
     }
