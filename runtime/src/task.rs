@@ -10,7 +10,7 @@ use crate::jail::{self, Jail, Sentence};
 use crate::mode::Mode;
 use crate::runtime::Runtime;
 use crate::sealed::{Body, Sealed};
-use crate::supervise::{Attempt, Fallback, Guarded, Guards, Hedge, Retry, Source};
+use crate::supervise::{Attempt, BreakerName, Fallback, Guarded, Guards, Hedge, Retry, Source};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
@@ -190,7 +190,54 @@ impl<A: Portable, R: Portable> Task<A, R> {
     ///
     /// Breakers are the host's: inside a task this ends as [`Rejection::HostOnly`].
     pub fn breaker(mut self, name: &str) -> Self {
-        self.guards.get_or_insert_default().policies.breaker = Some(name.into());
+        let name = BreakerName { name: name.into(), key: None };
+        self.guards.get_or_insert_default().policies.breaker = Some(name);
+        self
+    }
+
+    /// As [`Task::breaker`], with a breaker for each key: a host, a customer, a hash of the input. Settings and listeners
+    /// are those of the name. A name has up to 1024 of them; with one more, the one that was not asked for longest goes,
+    /// with what it has counted.
+    ///
+    /// ```
+    /// use gorun_runtime::{BreakerSettings, BreakerState, Runtime, Task};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Runtime::builder().workers(1).build()?;
+    /// let hosts = runtime.breaker("hosts");
+    /// hosts.configure(BreakerSettings::default().failures(1, Duration::from_secs(10)));
+    /// let ask = |host: u64| Task::with(host, |host| assert!(host != 7)).keyed_breaker("hosts", host);
+    /// assert!(ask(7).go_on(&runtime).join().is_err());
+    /// assert_eq!((hosts.key(7).state(), hosts.key(8).state()), (BreakerState::Open, BreakerState::Closed));
+    /// assert_eq!(ask(8).go_on(&runtime).join(), Ok(()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keyed_breaker(mut self, name: &str, key: u64) -> Self {
+        let name = BreakerName { name: name.into(), key: Some(key) };
+        self.guards.get_or_insert_default().policies.breaker = Some(name);
+        self
+    }
+
+    /// As [`Task::breaker`], with a breaker for the task's function: one of the keys of the name `functions`, whose
+    /// settings are for all of them.
+    ///
+    /// ```
+    /// use gorun_runtime::{BreakerSettings, Runtime, Task, TaskError};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Runtime::builder().workers(1).build()?;
+    /// let once = BreakerSettings::default().failures(1, Duration::from_secs(10));
+    /// runtime.breaker("functions").configure(once);
+    /// let broken: fn() -> u32 = || panic!("tilt");
+    /// let ask = || Task::new(broken).function_breaker().go_on(&runtime).join();
+    /// assert!(matches!(ask(), Err(TaskError::Panicked { .. })));
+    /// assert!(matches!(ask(), Err(TaskError::CircuitOpen { .. })));
+    /// assert_eq!(Task::new(|| 1_u32).function_breaker().go_on(&runtime).join(), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn function_breaker(mut self) -> Self {
+        let name = BreakerName::of_function(self.kind.address());
+        self.guards.get_or_insert_default().policies.breaker = Some(name);
         self
     }
 

@@ -235,6 +235,40 @@ fn awaited_and_racing_tasks_report_to_it() {
 }
 
 #[test]
+fn keys_of_a_name_are_apart_and_share_settings_and_listeners() {
+    let _watchdog = Watchdog::start("keys_of_a_name_are_apart_and_share_settings_and_listeners");
+    let runtime = runtime();
+    let breaker = opens_at(&runtime, 1, LONG);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&heard);
+    breaker.on_change(move |name, _, after| notes.lock().unwrap().push((name.to_owned(), after)));
+    let start = |n, key| Task::with(n, even).keyed_breaker("even", key).go_on(&runtime).join();
+    assert!(start(1, 7).is_err() && is_refused(&start(2, 7)));
+    assert_eq!((start(2, 8), breaker.state()), (Ok(2), BreakerState::Closed));
+    assert_eq!(*heard.lock().unwrap(), [("even#7".to_owned(), BreakerState::Open)]);
+    breaker.key(8).force_open();
+    assert!(is_refused(&start(2, 8)) && breaker.key(8).key(9).state() == BreakerState::ForcedOpen);
+    // Other settings begin anew.
+    breaker.configure(BreakerSettings::default().failures(2, LONG));
+    assert_eq!((start(2, 7), start(2, 8)), (Ok(2), Ok(2)));
+    assert!(start(1, 7).is_err() && !is_refused(&start(1, 7)) && is_refused(&start(1, 7)));
+    // The one not asked for longest goes when there are too many.
+    (0..1024).for_each(|key| drop(breaker.key(100 + key)));
+    assert_eq!(start(2, 7), Ok(2));
+}
+
+#[test]
+fn each_function_has_a_breaker_of_its_own() {
+    let _watchdog = Watchdog::start("each_function_has_a_breaker_of_its_own");
+    let runtime = runtime();
+    runtime.breaker("functions").configure(BreakerSettings::default().failures(1, LONG).recovery(LONG));
+    let start =
+        |n, function: fn(u32) -> u32| Task::with(n, function).function_breaker().go_on(&runtime).join();
+    assert!(start(1, even).is_err() && is_refused(&start(2, even)));
+    assert_eq!(start(1, |n| n + 1), Ok(2));
+}
+
+#[test]
 fn inside_a_task_a_breaker_is_refused_in_words() {
     let _watchdog = Watchdog::start("inside_a_task_a_breaker_is_refused_in_words");
     let runtime = runtime();

@@ -1,6 +1,7 @@
 //! Circuit: a breaker by name, its listeners, and the calls that report to it. Lives in the memory of the host.
 
 use super::breaker::{BreakerSettings, BreakerState, Event, Machine, Verdict};
+use super::recent::Recent;
 use crate::error::TaskError;
 use gorun_shm::os::ticks;
 use std::collections::HashMap;
@@ -10,17 +11,63 @@ use std::time::Duration;
 
 type Listener = Arc<dyn Fn(&str, BreakerState, BreakerState) + Send + Sync>;
 
+/// Breakers of keys that one name has at most: with one more, the one not asked for longest goes, with what it counted.
+const KEYS_MAX: usize = 1024;
+/// The name whose keys are functions.
+pub(super) const FUNCTIONS: &str = "functions";
+
+/// Which breaker a task asks.
+#[derive(Debug)]
+pub(crate) struct BreakerName {
+    pub(crate) name: Box<str>,
+    pub(crate) key: Option<u64>,
+}
+
+impl BreakerName {
+    /// Of the function at this address.
+    pub(crate) fn of_function(address: usize) -> Self {
+        Self { name: FUNCTIONS.into(), key: Some(address as u64) }
+    }
+}
+
 /// A breaker and who hears of its changes.
 pub(super) struct Circuit {
     name: Box<str>,
     machine: Mutex<Machine>,
-    listeners: Mutex<Vec<Listener>>,
+    /// Those of a key are its name's.
+    listeners: Arc<Mutex<Vec<Listener>>>,
+    /// Breakers of its keys, and the settings of new ones; none for one that belongs to a key itself.
+    keys: Option<Mutex<Keys>>,
+}
+
+struct Keys {
+    settings: BreakerSettings,
+    breakers: Recent<u64, Arc<Circuit>>,
 }
 
 impl Circuit {
     fn new(name: &str) -> Self {
-        let machine = Mutex::new(Machine::new(BreakerSettings::default()));
-        Self { name: name.into(), machine, listeners: Mutex::new(Vec::new()) }
+        let settings = BreakerSettings::default();
+        let keys = Mutex::new(Keys { settings, breakers: Recent::new(KEYS_MAX) });
+        let machine = Mutex::new(Machine::new(settings));
+        Self { name: name.into(), machine, listeners: Arc::default(), keys: Some(keys) }
+    }
+
+    /// The breaker of this key.
+    fn of_key(self: &Arc<Self>, key: u64) -> Arc<Self> {
+        let Some(keys) = &self.keys else { return Arc::clone(self) };
+        let mut keys = lock(keys);
+        let settings = keys.settings;
+        let make = || {
+            let name = format!("{}#{key}", self.name).into();
+            let machine = Mutex::new(Machine::new(settings));
+            Arc::new(Self { name, machine, listeners: Arc::clone(&self.listeners), keys: None })
+        };
+        let (circuit, gone) = keys.breakers.use_or_make(key, make);
+        drop(keys);
+        // With the lock released: listeners go with the last of a name.
+        drop(gone);
+        circuit
     }
 
     fn step(&self, event: Event) -> Verdict {
@@ -68,9 +115,25 @@ pub struct BreakerHandle {
 }
 
 impl BreakerHandle {
-    /// Gives it other settings and closes it, with nothing counted. Calls under way are no longer counted.
+    /// Gives it other settings and closes it, with nothing counted. Calls under way are no longer counted. The breakers
+    /// of its keys begin anew with these settings.
     pub fn configure(&self, settings: BreakerSettings) {
+        if let Some(keys) = &self.circuit.keys {
+            let mut keys = lock(keys);
+            keys.settings = settings;
+            let gone = keys.breakers.take_all();
+            drop(keys);
+            drop(gone);
+        }
         self.circuit.change(|machine, _| (machine.configured(settings), ()));
+    }
+
+    /// The breaker of this key, made at its first use, for [`Task::keyed_breaker`](crate::Task::keyed_breaker). It has the
+    /// settings and the listeners of this name, which hear of it as `name#key`, and a state of its own: forcing or
+    /// resetting the one changes nothing of the other. A breaker that is of a key has no further ones, and gives itself.
+    #[must_use]
+    pub fn key(&self, key: u64) -> Self {
+        Self { circuit: self.circuit.of_key(key) }
     }
 
     /// What it does now. An open one turns half open only when the next task asks.
@@ -134,8 +197,9 @@ impl Circuits {
     }
 
     /// Asks the breaker of this name for a call.
-    pub(super) fn ask(&self, name: &str) -> Result<Call, Duration> {
-        let circuit = self.named(name);
+    pub(super) fn ask(&self, asked: &BreakerName) -> Result<Call, Duration> {
+        let named = self.named(&asked.name);
+        let circuit = asked.key.map_or_else(|| Arc::clone(&named), |key| named.of_key(key));
         match circuit.step(Event::Ask) {
             Verdict::Refused { retry_after } => Err(retry_after),
             Verdict::Allowed(number) => Ok(Call { circuit, number }),

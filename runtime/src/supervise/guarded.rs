@@ -420,7 +420,7 @@ impl<R: Portable> Guarded<R> {
             let number = bulkhead.number();
             (bulkhead, number)
         });
-        let call = self.policies.breaker.as_deref().map(|name| registry.call(name)).transpose();
+        let call = self.policies.breaker.as_ref().map(|name| registry.call(name)).transpose();
         let mut call = Pending(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
         // A failure here is none of the function; a panic in the user's encoding gives the call back too.
         let sealed = seal(&runtime, &self.attempt)?;

@@ -23,6 +23,7 @@ pub use breaker::{BreakerSettings, BreakerState};
 pub use budget::RetryBudget;
 pub use bulkhead::{BulkheadHandle, BulkheadSettings};
 pub use circuit::BreakerHandle;
+pub(crate) use circuit::BreakerName;
 pub use fallback::Fallback;
 pub(crate) use fallback::Rescue;
 pub(crate) use guarded::{Attempt, Guarded, Source, Standing};
@@ -48,7 +49,7 @@ pub(crate) struct Policies<R> {
     pub(crate) retry: Option<Retry>,
     pub(crate) hedge: Option<Hedge>,
     pub(crate) rescue: Option<Box<dyn Rescue<R>>>,
-    pub(crate) breaker: Option<Box<str>>,
+    pub(crate) breaker: Option<BreakerName>,
     pub(crate) bulkhead: Option<Box<str>>,
     pub(crate) rate_limit: Option<Box<str>>,
 }

@@ -29,6 +29,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
         *used = self.uses;
         (value.clone(), gone)
     }
+
+    /// Takes all.
+    pub(super) fn take_all(&mut self) -> Vec<V> {
+        self.kept.drain().map(|(_, (_, value))| value).collect()
+    }
 }
 
 #[cfg(test)]
@@ -44,5 +49,6 @@ mod tests {
         }
         assert_eq!(ask(1, "new"), ("a", None));
         assert_eq!((ask(4, "d"), ask(2, "e")), (("d", Some("b")), ("e", Some("c"))));
+        assert_eq!((recent.take_all().len(), recent.take_all().len()), (3, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bulkhead::{Bulkhead, BulkheadHandle, BulkheadSettings};
 use super::cache::Cache;
-use super::circuit::{BreakerHandle, Call, Circuits};
+use super::circuit::{BreakerHandle, BreakerName, Call, Circuits};
 use super::hedge::{ServiceTimes, Times};
 use super::pace::{Pace, RateLimit, RateLimitHandle};
 use crate::stats::PolicyStats;
@@ -65,7 +65,7 @@ impl Registry {
     }
 
     /// A call through the breaker of this name, or when to ask again.
-    pub(super) fn call(&self, name: &str) -> Result<Call, Duration> {
+    pub(super) fn call(&self, name: &BreakerName) -> Result<Call, Duration> {
         let call = self.circuits.ask(name);
         if call.is_err() {
             self.refused_by_breaker.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
