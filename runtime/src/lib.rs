@@ -58,7 +58,7 @@ pub use runtime::Runtime;
 pub use stats::{PolicyStats, SeatStats, Stats};
 pub use supervise::{
     Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback, Hedge,
-    RateLimit, RateLimitHandle, Retry, RetryBudget,
+    IntoFallback, RateLimit, RateLimitHandle, Retry, RetryBudget, ThreadFallback,
 };
 pub use supervision::{Restart, Supervision};
 pub use task::{IntoTask, Task};

@@ -10,7 +10,9 @@ use crate::jail::{self, Jail, Sentence};
 use crate::mode::Mode;
 use crate::runtime::Runtime;
 use crate::sealed::{Body, Sealed};
-use crate::supervise::{Attempt, BreakerName, Fallback, Guarded, Guards, Hedge, Retry, Source};
+use crate::supervise::{
+    Attempt, BreakerName, Fallback, Guarded, Guards, Hedge, IntoFallback, Retry, Source, Understudy,
+};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
@@ -160,7 +162,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
-    /// Gives what `fallback` says in place of an error, once all attempts have failed.
+    /// Gives what `fallback` says in place of an error, once all attempts have failed; the last one given to a task is
+    /// taken.
     ///
     /// ```
     /// use gorun_runtime::{Fallback, Task};
@@ -170,12 +173,27 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// let quick = endless.deadline(Duration::from_millis(20)).fallback(Fallback::value(0));
     /// assert_eq!(quick.go().join(), Ok(0));
     /// ```
-    pub fn fallback(mut self, fallback: Fallback<R>) -> Self
+    pub fn fallback(self, fallback: impl IntoFallback<A, R>) -> Self {
+        fallback.guard(self)
+    }
+
+    pub(crate) fn rescued(mut self, fallback: Fallback<R>) -> Self
     where
         R: Send,
     {
         let function = self.kind.address();
-        self.guards.get_or_insert_default().policies.rescue = Some(fallback.bind(function));
+        let policies = &mut self.guards.get_or_insert_default().policies;
+        (policies.rescue, policies.understudy) = (Some(fallback.bind(function)), None);
+        self
+    }
+
+    pub(crate) fn understudied(mut self, understudy: Understudy<R>) -> Self
+    where
+        A: Send,
+    {
+        let guards = self.guards.get_or_insert_default();
+        guards.keeper = Some(keep);
+        (guards.policies.rescue, guards.policies.understudy) = (None, Some(understudy));
         self
     }
 
@@ -444,7 +462,7 @@ impl<A: Portable, R: Portable> Kind<A, R> {
     }
 }
 
-impl<A: Portable + Send, R: Portable> Source for Kind<A, R> {
+impl<A: Portable + Send, R: Portable> Source<R> for Kind<A, R> {
     fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError> {
         self.seal_for(runtime, attempt)
     }
@@ -452,9 +470,16 @@ impl<A: Portable + Send, R: Portable> Source for Kind<A, R> {
     fn address(&self) -> usize {
         Self::address(self)
     }
+
+    fn run(self: Box<Self>) -> R {
+        match *self {
+            Self::Thunk(thunk) => thunk(),
+            Self::Function(input, function) => function(input),
+        }
+    }
 }
 
-fn keep<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Box<dyn Source> {
+fn keep<A: Portable + Send, R: Portable>(kind: Kind<A, R>) -> Box<dyn Source<R>> {
     Box::new(kind)
 }
 

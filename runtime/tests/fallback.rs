@@ -1,6 +1,6 @@
 //! Fallbacks: a task whose attempts have all failed gives something else, and that is counted and told.
 
-use gorun_runtime::{Fallback, PolicyStats, Retry, Runtime, Task, TaskError};
+use gorun_runtime::{Fallback, PolicyStats, Rejection, Retry, Runtime, Task, TaskError};
 use gorun_shm::os::ticks::system_ns;
 use gorun_shm::sync::{AtomicU32, Ordering};
 use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
@@ -158,4 +158,57 @@ fn falling_back_is_told_once_for_each_function_and_counted_every_time() {
     let other = Task::with(3, |n: u32| -> u32 { panic!("other {n}") });
     assert_eq!(other.fallback(Fallback::value(2)).go_on(&runtime).join(), Ok(2));
     assert_eq!((count.load(Ordering::SeqCst), policies(&runtime).fallbacks), (2, 6));
+}
+
+/// A value in the host only.
+fn dies_elsewhere(host: u32) -> u64 {
+    if std::process::id() == host { 5 } else { Death::Segfault.die() }
+}
+
+#[test]
+fn a_thread_of_the_host_is_the_last_resort() {
+    let _watchdog = Watchdog::start("a_thread_of_the_host_is_the_last_resort");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let host = std::process::id();
+    let start = || Task::with(host, dies_elsewhere).fallback(Fallback::thread()).go_on(&runtime);
+    assert_eq!(start().join(), Ok(5));
+    let looked_at = start();
+    eventually(|| looked_at.is_finished());
+    assert_eq!(looked_at.join(), Ok(5));
+    let Ok(outcome) = start().join_timeout(Duration::from_secs(1000)) else { panic!("it goes on") };
+    assert_eq!(outcome, Ok(5));
+    assert_eq!(policies(&runtime).fallbacks, 3);
+    // After the last attempt only, and only for an error.
+    let task = Task::with(host, dies_elsewhere).retry(Retry::attempts(1).crash_attempts(3));
+    assert_eq!(task.fallback(Fallback::thread()).go_on(&runtime).join(), Ok(5));
+    assert_eq!(policies(&runtime).retries, 2);
+    let fine = Task::with(1_u32, |n| n + 1).fallback(Fallback::thread()).go_on(&runtime);
+    assert_eq!((fine.join(), policies(&runtime).fallbacks), (Ok(2), 4));
+}
+
+#[test]
+fn a_panic_on_the_thread_is_the_tasks() {
+    let _watchdog = Watchdog::start("a_panic_on_the_thread_is_the_tasks");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let task = Task::with(std::process::id(), |host: u32| -> u8 {
+        if std::process::id() == host { panic!("here too") } else { Death::Abort.die() }
+    });
+    let outcome = task.fallback(Fallback::thread()).go_on(&runtime).join();
+    assert!(matches!(outcome, Err(TaskError::Panicked { message, .. }) if message == "here too"));
+}
+
+#[test]
+fn what_the_user_ended_and_nested_tasks_get_no_thread() {
+    let _watchdog = Watchdog::start("what_the_user_ended_and_nested_tasks_get_no_thread");
+    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let gate = Gate::new();
+    let task = Task::with(gate.name(), gate::wait).fallback(Fallback::thread()).go_on(&runtime);
+    let _standing = gate.await_task();
+    assert!(task.kill());
+    assert_eq!((task.join(), policies(&runtime).fallbacks), (Err(TaskError::Cancelled), 0));
+    let outer = |n: u32| {
+        let outcome = Task::with(n, |n: u32| n).fallback(Fallback::thread()).go().join();
+        matches!(outcome, Err(TaskError::Rejected { reason: Rejection::HostOnly { .. } }))
+    };
+    assert_eq!(runtime.task(2, outer).join(), Ok(true));
 }

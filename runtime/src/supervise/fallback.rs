@@ -3,6 +3,7 @@
 use super::cache::{Cache, CacheKey};
 use super::registry::Registry;
 use crate::error::TaskError;
+use crate::task::Task;
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use std::any::TypeId;
@@ -94,6 +95,53 @@ impl<R: Portable> Fallback<R> {
     }
 }
 
+impl Fallback<()> {
+    /// The task's function, run with the same input by a thread of this process: without isolation, as the last resort.
+    /// Whatever the function did to its worker, it may now do to this process.
+    ///
+    /// The handle keeps the input. No deadline ends the thread, and nobody can kill it; `join`, `.await` and the others
+    /// wait for it. A panic in it ends the task as `Panicked`. A runtime has up to 8 such threads, and 4096 tasks wait for
+    /// them; where there is no room the task's own error stands. Dropping the handle lets a thread finish that has begun,
+    /// and starts none. Inside a task this ends as `HostOnly`.
+    ///
+    /// ```
+    /// use gorun_runtime::{Fallback, Task};
+    ///
+    /// // Dies wherever there is isolation.
+    /// let host = std::process::id();
+    /// let task = Task::with(host, |host: u32| if std::process::id() == host { 1 } else { std::process::abort() });
+    /// assert_eq!(task.fallback(Fallback::thread()).go().join()?, 1);
+    /// # Ok::<(), gorun_runtime::TaskError>(())
+    /// ```
+    pub const fn thread() -> ThreadFallback {
+        ThreadFallback(())
+    }
+}
+
+/// The fallback of [`Fallback::thread`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a fallback is given to `Task::fallback`"]
+pub struct ThreadFallback(());
+
+/// What [`Task::fallback`] takes: a [`Fallback`], or a [`ThreadFallback`] where the input may change threads.
+pub trait IntoFallback<A, R> {
+    /// Gives it to the task.
+    #[doc(hidden)]
+    fn guard(self, task: Task<A, R>) -> Task<A, R>;
+}
+
+impl<A: Portable, R: Portable + Send> IntoFallback<A, R> for Fallback<R> {
+    fn guard(self, task: Task<A, R>) -> Task<A, R> {
+        task.rescued(self)
+    }
+}
+
+impl<A: Portable + Send, R: Portable + Send> IntoFallback<A, R> for ThreadFallback {
+    fn guard(self, task: Task<A, R>) -> Task<A, R> {
+        task.understudied(|source, registry| registry.stand_in(move || source.run()))
+    }
+}
+
 /// A fallback and the function it is for.
 pub(crate) trait Rescue<R>: Send {
     /// Hears of a good result.
@@ -143,15 +191,20 @@ impl<R: Portable + Send> Rescue<R> for Bound<R> {
                 find(registry.cache(), CacheKey { function, result: TypeId::of::<R>(), key })?
             }
         };
-        if registry.count_fallback(function) {
-            let result = std::any::type_name::<R>();
-            tracing::warn!(
-                %error,
-                result,
-                "the function at {function:#x} falls back; further times are only counted"
-            );
-        }
+        announce::<R>(registry, function, error);
         Some(value)
+    }
+}
+
+/// Counts a use, and tells the first of each function.
+pub(super) fn announce<R>(registry: &Registry, function: usize, error: &TaskError) {
+    if registry.count_fallback(function) {
+        let result = std::any::type_name::<R>();
+        tracing::warn!(
+            %error,
+            result,
+            "the function at {function:#x} falls back; further times are only counted"
+        );
     }
 }
 

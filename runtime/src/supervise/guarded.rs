@@ -6,11 +6,13 @@
 
 use super::Policies;
 use super::circuit::Pending;
+use super::fallback::announce;
 use super::flight::Flight;
 use super::hedge::{Hedge, Times};
 use super::passage::{Checks, Passage};
 use super::retry::Tries;
 use super::runner::Runner;
+use super::substitute::StandIn;
 use crate::book::Outcome;
 use crate::deadlines::{Alarm, Limits};
 use crate::dispatch::{Dispatcher, Ticket};
@@ -31,12 +33,15 @@ use std::thread;
 use std::time::Duration;
 
 /// What a task is made of, kept for further attempts.
-pub(crate) trait Source: Send {
+pub(crate) trait Source<R>: Send {
     /// Encodes the input for an attempt.
     fn seal(&self, runtime: &Runtime, attempt: &Attempt) -> Result<Sealed, TaskError>;
 
     /// Of the function.
     fn address(&self) -> usize;
+
+    /// Runs the function here.
+    fn run(self: Box<Self>) -> R;
 }
 
 /// One attempt: its number, from 1, and when it must be over.
@@ -56,13 +61,14 @@ pub(crate) struct Guarded<R> {
     parts: PartsRef,
     phase: Phase,
     attempt: Attempt,
-    source: Option<Box<dyn Source>>,
+    source: Option<Box<dyn Source<R>>>,
     tries: Tries,
     policies: Policies<R>,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
     /// Of the function, for a hedge that asks what it usually takes.
     times: Option<Arc<Times>>,
+    stand_in: Option<Arc<dyn StandIn<R>>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -75,6 +81,8 @@ enum Phase {
     /// It has a value, not decoded yet.
     Finished(Outcome),
     Failed(TaskError),
+    /// A thread runs it, or has run it.
+    Elsewhere,
     Taken,
 }
 
@@ -111,6 +119,7 @@ impl<R: Portable> Guarded<R> {
             policies,
             waker: None,
             times: None,
+            stand_in: None,
             result: PhantomData,
         }
     }
@@ -137,7 +146,7 @@ impl<R: Portable> Guarded<R> {
     ///
     /// # Blocking
     /// While the queue is full.
-    pub(crate) fn start_kept(mut self, source: Box<dyn Source>) -> Self {
+    pub(crate) fn start_kept(mut self, source: Box<dyn Source<R>>) -> Self {
         if let Some(retry) = &self.policies.retry {
             retry.note_first_attempt();
         }
@@ -223,8 +232,33 @@ impl<R: Portable> Guarded<R> {
                         self.phase = Phase::Failed(TaskError::Closed);
                     }
                 }
+                Phase::Failed(_) if self.policies.understudy.is_some() => self.ask_understudy(),
+                Phase::Elsewhere => {
+                    let stand_in = self.stand_in.as_ref();
+                    let is_over = stand_in.is_none_or(|stand_in| stand_in.is_over(self.waker.as_ref()));
+                    return if is_over { Standing::Ended } else { Standing::Waiting };
+                }
                 Phase::Finished(_) | Phase::Failed(_) | Phase::Taken => return Standing::Ended,
             }
+        }
+    }
+
+    /// All attempts have failed: a thread is asked, once.
+    #[cold]
+    fn ask_understudy(&mut self) {
+        let (Some(understudy), Phase::Failed(error)) = (self.policies.understudy.take(), &self.phase) else {
+            return;
+        };
+        let is_final = matches!(error, TaskError::Cancelled | TaskError::Closed);
+        if is_final || self.parts.dispatcher().is_foreign() || self.parts.dispatcher().is_nested() {
+            return;
+        }
+        let Some(source) = self.source.take() else { return };
+        let (registry, function) = (self.parts.supervise(), source.address());
+        if let Some(stand_in) = understudy(source, registry) {
+            announce::<R>(registry, function, error);
+            self.stand_in = Some(stand_in);
+            self.phase = Phase::Elsewhere;
         }
     }
 
@@ -233,6 +267,10 @@ impl<R: Portable> Guarded<R> {
         let outcome = match std::mem::replace(&mut self.phase, Phase::Taken) {
             Phase::Finished(outcome) => resolve(outcome, &self.parts),
             Phase::Failed(error) => Err(error),
+            Phase::Elsewhere => {
+                let outcome = self.stand_in.take().and_then(|stand_in| stand_in.take());
+                outcome.unwrap_or(Err(TaskError::Closed))
+            }
             Phase::Running(_) | Phase::Pausing { .. } | Phase::Taken => Err(TaskError::Closed),
         };
         let Some(rescue) = self.policies.rescue.take() else { return outcome };
@@ -280,7 +318,9 @@ impl<R: Portable> Guarded<R> {
     /// Takes the outcome of an ended attempt and decides what follows.
     fn settle(&mut self) {
         let dispatcher = self.parts.dispatcher();
-        if dispatcher.is_foreign() && matches!(self.phase, Phase::Running(_) | Phase::Pausing { .. }) {
+        if dispatcher.is_foreign()
+            && matches!(self.phase, Phase::Running(_) | Phase::Pausing { .. } | Phase::Elsewhere)
+        {
             let error = TaskError::Rejected { reason: Rejection::ForkedHost };
             // Forgotten: another thread may have held a policy's lock when this process was forked.
             std::mem::forget(std::mem::replace(&mut self.phase, Phase::Failed(error)));
@@ -458,7 +498,7 @@ impl<R: Portable> Guarded<R> {
         loop {
             let waits = match self.phase {
                 Phase::Pausing { until_ns: end_ns, .. } => self.set_alarm(end_ns),
-                Phase::Running(_) => matches!(self.advance(), Standing::Waiting),
+                Phase::Running(_) | Phase::Elsewhere => matches!(self.advance(), Standing::Waiting),
                 _ => false,
             };
             let left_ns = until_ns.saturating_sub(ticks::system_ns());
@@ -479,6 +519,7 @@ impl<R> Guarded<R> {
     pub(crate) fn standing(&self) -> Standing {
         match self.phase {
             Phase::Running(ref flight) => flight.nested_standing(),
+            Phase::Elsewhere => Standing::Waiting,
             Phase::Pausing { until_ns, .. } => Standing::Pausing(until_ns),
             Phase::Finished(_) | Phase::Failed(_) | Phase::Taken => Standing::Ended,
         }

@@ -62,9 +62,20 @@ impl<T> Line<T> {
 
     /// The next who may go on, for whoever got one of `begin_move`.
     pub(crate) fn next(&mut self) -> Option<T> {
+        let next = self.admit();
+        self.is_moving = next.is_some();
+        next
+    }
+
+    /// One has ended, and does itself what is to be done for the next.
+    pub(crate) fn succeed(&mut self) -> Option<T> {
+        self.leave();
+        self.admit()
+    }
+
+    fn admit(&mut self) -> Option<T> {
         let next = if self.running < self.running_max { self.waiting.pop_first() } else { None };
         self.running += usize::from(next.is_some());
-        self.is_moving = next.is_some();
         next.map(|(_, one)| one)
     }
 

@@ -17,6 +17,7 @@ mod recent;
 mod registry;
 mod retry;
 mod runner;
+mod substitute;
 
 pub use backoff::Backoff;
 pub use breaker::{BreakerSettings, BreakerState};
@@ -24,8 +25,8 @@ pub use budget::RetryBudget;
 pub use bulkhead::{BulkheadHandle, BulkheadSettings};
 pub use circuit::BreakerHandle;
 pub(crate) use circuit::BreakerName;
-pub use fallback::Fallback;
 pub(crate) use fallback::Rescue;
+pub use fallback::{Fallback, IntoFallback, ThreadFallback};
 pub(crate) use guarded::{Attempt, Guarded, Source, Standing};
 pub use hedge::Hedge;
 pub use pace::{RateLimit, RateLimitHandle};
@@ -33,9 +34,14 @@ pub(crate) use registry::Registry;
 pub use retry::Retry;
 
 use crate::task::Kind;
+use std::sync::Arc;
+use substitute::StandIn;
 
 /// Keeps what a task is made of for further attempts.
-pub(crate) type Keeper<A, R> = fn(Kind<A, R>) -> Box<dyn Source>;
+pub(crate) type Keeper<A, R> = fn(Kind<A, R>) -> Box<dyn Source<R>>;
+
+/// Has a task's function run by a thread of the host; none if there is no thread.
+pub(crate) type Understudy<R> = fn(Box<dyn Source<R>>, &Registry) -> Option<Arc<dyn StandIn<R>>>;
 
 /// What a task asks to be guarded by.
 pub(crate) struct Guards<A, R> {
@@ -49,6 +55,8 @@ pub(crate) struct Policies<R> {
     pub(crate) retry: Option<Retry>,
     pub(crate) hedge: Option<Hedge>,
     pub(crate) rescue: Option<Box<dyn Rescue<R>>>,
+    /// In place of a rescue.
+    pub(crate) understudy: Option<Understudy<R>>,
     pub(crate) breaker: Option<BreakerName>,
     pub(crate) bulkhead: Option<Box<str>>,
     pub(crate) rate_limit: Option<Box<str>>,
@@ -70,6 +78,7 @@ impl<R> Policies<R> {
             (self.bulkhead.is_some(), "a bulkhead"),
             (self.rate_limit.is_some(), "a rate limit"),
             (self.hedge.is_some(), "a hedge"),
+            (self.understudy.is_some(), "a fallback on a thread"),
         ];
         asked.into_iter().find_map(|(is_asked, what)| is_asked.then_some(what))
     }
@@ -83,6 +92,14 @@ impl<A, R> Default for Guards<A, R> {
 
 impl<R> Default for Policies<R> {
     fn default() -> Self {
-        Self { retry: None, hedge: None, rescue: None, breaker: None, bulkhead: None, rate_limit: None }
+        Self {
+            retry: None,
+            hedge: None,
+            rescue: None,
+            understudy: None,
+            breaker: None,
+            bulkhead: None,
+            rate_limit: None,
+        }
     }
 }

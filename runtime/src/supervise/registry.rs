@@ -5,6 +5,7 @@ use super::cache::Cache;
 use super::circuit::{BreakerHandle, BreakerName, Call, Circuits};
 use super::hedge::{ServiceTimes, Times};
 use super::pace::{Pace, RateLimit, RateLimitHandle};
+use super::substitute::{Stage, StandIn, Substitute};
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ pub(crate) struct Registry {
     paces: Mutex<HashMap<Box<str>, Arc<Pace>>>,
     refused_by_rate_limit: AtomicU64,
     times: ServiceTimes,
+    stage: Stage,
     hedges: AtomicU64,
     hedges_won: AtomicU64,
     /// Random numbers given so far.
@@ -132,6 +134,14 @@ impl Registry {
 
     pub(super) fn count_bulkhead_full(&self) {
         self.refused_by_bulkhead.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    }
+
+    /// Has `run` called by a thread; none if there is none to be had.
+    pub(super) fn stand_in<R: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<Arc<dyn StandIn<R>>> {
+        Some(Substitute::start(&self.stage, run)?)
     }
 
     pub(super) fn cache(&self) -> &Cache {
