@@ -151,9 +151,6 @@ impl Config {
             .message_bytes_max
             .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
         let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
-        let mode = wishes.mode.or(read.parse("GORUN_MODE", Mode::NAMES)?);
-        let processes = read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.is_none_or(|on| on.0);
-        let usual = if processes { Mode::Process } else { Mode::Thread };
         let limit = |key, wish: Option<Duration>, variable| -> Result<Option<Duration>, BuildError> {
             wish.or(read.milliseconds(variable)?).map(|limit| check_limit(key, limit)).transpose()
         };
@@ -186,7 +183,7 @@ impl Config {
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
-            mode: mode.unwrap_or(usual),
+            mode: resolve_mode(wishes.mode, &read)?,
             deadline,
             timeout,
             grace,
@@ -215,6 +212,16 @@ impl Config {
             _ => None,
         }
     }
+}
+
+/// Where tasks run that say nothing else.
+fn resolve_mode(
+    wish: Option<Mode>,
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+) -> Result<Mode, BuildError> {
+    let asked = wish.or(read.parse("GORUN_MODE", Mode::NAMES)?);
+    let processes = read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.is_none_or(|on| on.0);
+    Ok(asked.unwrap_or(if processes { Mode::Process } else { Mode::Thread }))
 }
 
 /// `0` or `1` in the environment.
