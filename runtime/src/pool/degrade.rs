@@ -72,7 +72,7 @@ impl Pool {
         }
         state.degraded = degraded;
         self.commons.host.degraded.store(u32::from(degraded), Ordering::Relaxed); // Relaxed: for observers only.
-        if !degraded && !state.roster.is_closed() {
+        if !degraded && !state.roster.is_closed() && !state.roster.is_alone() {
             state.told.clear();
             self.warn("worker processes can be had again; every task runs in one from now on");
         }
