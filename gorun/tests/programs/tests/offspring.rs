@@ -220,6 +220,21 @@ fn nothing_is_left_of_a_host_whose_zygote_is_stopped() {
 }
 
 #[test]
+fn what_stayed_in_its_workers_group_dies_by_the_lease_alone() {
+    let _watchdog = Watchdog::start("what_stayed_in_its_workers_group_dies_by_the_lease_alone");
+    let mut host = Host::start();
+    // Nobody reaps the workers or kills what they leave behind.
+    stop(host.zygote_pid);
+    host.kill_workers();
+    host.kill_host();
+    let of_birth = |birth| host.begotten.iter().skip(birth).step_by(Birth::ALL.len());
+    let daemons = Birth::ALL.iter().position(|birth| *birth == Birth::Daemon).expect("one of them");
+    (0..Birth::ALL.len()).filter(|birth| *birth != daemons).flat_map(of_birth).for_each(await_end);
+    signal(host.zygote_pid, rustix::process::Signal::CONT);
+    host.await_nothing_left();
+}
+
+#[test]
 fn a_stopped_worker_survives_its_zygote() {
     let _watchdog = Watchdog::start("a_stopped_worker_survives_its_zygote");
     let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
