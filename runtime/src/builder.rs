@@ -5,7 +5,6 @@ use crate::error::BuildError;
 use crate::jail::Jail;
 use crate::mode::Mode;
 use crate::runtime::{self, Runtime};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a runtime is to be like. Settings left out come from `GORUN_*`, then from the defaults.
@@ -144,6 +143,6 @@ impl Builder {
     /// [`BuildError`], which names the setting and what is allowed, or what the kernel refused. Processes that
     /// cannot be had are no error, see [`Runtime::is_degraded`].
     pub fn build(self) -> Result<Runtime, BuildError> {
-        runtime::counted(&self.wishes, Arc::default())
+        runtime::counted(&self.wishes, None)
     }
 }

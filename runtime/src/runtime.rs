@@ -16,7 +16,7 @@ use crate::quarantine::{Quarantine, Screen};
 use crate::report;
 use crate::stats::Stats;
 use crate::supervise::{
-    BreakerHandle, BulkheadHandle, BulkheadSettings, RateLimit, RateLimitHandle, Registry,
+    Board, BreakerHandle, BulkheadHandle, BulkheadSettings, RateLimit, RateLimitHandle, Registry,
 };
 use crate::task::{IntoTask, Task};
 use gorun_shm::Segment;
@@ -210,7 +210,7 @@ impl Runtime {
         }
         self.inner.companions.get(mode, || {
             let wishes = Wishes { mode: Some(mode), ..self.inner.wishes.clone() };
-            counted(&wishes, Arc::clone(&self.inner.supervise))
+            counted(&wishes, Some(Arc::clone(&self.inner.supervise)))
         })
     }
 
@@ -271,7 +271,9 @@ impl Runtime {
     /// The circuit breaker of this name, made at its first use, for [`Task::breaker`]. It stays as long as the runtime:
     /// name it after a service or a function, not after a request.
     ///
-    /// Its state is in this process. Inside a task it is one of the worker's own, which no task asks.
+    /// The first 64 names of up to 64 bytes have their state in shared memory: tasks inside of tasks, in whatever worker,
+    /// ask and tell the same breaker by its name. Breakers of further names, and those of keys, are this process's. Inside
+    /// a task a handle to a name that the host does not know is of a breaker of the worker's own, which no task asks.
     ///
     /// ```
     /// use gorun_runtime::{BreakerState, Runtime, Task, TaskError};
@@ -457,13 +459,14 @@ fn nested_parts() -> Parts {
     let Some(duty) = context::duty() else { unreachable!("asked only inside a worker") };
     let commons = Arc::clone(duty.commons());
     let workers = commons.seats.len();
+    let supervise = Registry::new(Board::of_worker(Arc::clone(&commons), duty.owner()));
     let dispatcher = Arc::new(Dispatcher::of_worker(commons, duty.owner(), duty.nested_lane()));
     Parts {
         dispatcher,
         pool: None,
         workers,
         limits: Limits::default(),
-        supervise: Arc::default(),
+        supervise: Arc::new(supervise),
         wishes: Wishes::default(),
         mode: if duty.is_process() { Mode::Process } else { Mode::Thread },
         jail: Jail::compute(),
@@ -472,15 +475,16 @@ fn nested_parts() -> Parts {
 }
 
 fn start_default() -> Result<&'static Parts, BuildError> {
-    let (parts, threads) = build(&Wishes::default(), Arc::default())?;
+    let (parts, threads) = build(&Wishes::default(), None)?;
     // The default runtime ends with the process: the kernel closes the lease, which ends every worker.
     std::mem::forget(threads);
     Ok(Box::leak(Box::new(parts)))
 }
 
 /// A runtime that ends with its last handle.
-pub(crate) fn counted(wishes: &Wishes, supervise: Arc<Registry>) -> Result<Runtime, BuildError> {
-    let (parts, threads) = build(wishes, supervise)?;
+/// A companion shares the registry of the runtime that it is beside.
+pub(crate) fn counted(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<Runtime, BuildError> {
+    let (parts, threads) = build(wishes, shared)?;
     let parts = Arc::new(parts);
     let guard = StopGuard { parts: Arc::clone(&parts), threads: Mutex::new(Some(threads)) };
     let inline = parts.mode == Mode::Inline;
@@ -497,7 +501,7 @@ const STEAL_WORTH_NS: u64 = 1_000;
 /// Words of a worker's notice ring. When it is full, the host looks at every awaited task instead.
 const NOTICE_SLOTS: u32 = 1024;
 
-fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), BuildError> {
+fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threads), BuildError> {
     let config = Config::resolve(wishes, |key| std::env::var(key).ok())?;
     let shape = shape_of(&config);
     let commons = Arc::new(open_segment(shape)?);
@@ -539,6 +543,7 @@ fn build(wishes: &Wishes, supervise: Arc<Registry>) -> Result<(Parts, Threads), 
         spin_ticks: spin,
         cpus: config.cpus.clone(),
     }));
+    let supervise = shared.unwrap_or_else(|| Arc::new(Registry::new(Board::of_host(Arc::clone(&commons)))));
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;
     let parts = Parts {
         dispatcher,

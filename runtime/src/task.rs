@@ -206,7 +206,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// outcome when the handle is waited for or asked; its time is that of the task all the same, waiting in line
     /// included.
     ///
-    /// Breakers are the host's: inside a task this ends as [`Rejection::HostOnly`].
+    /// Inside a task it is the host's breaker of that name, through shared memory, if the host has one by then; else this
+    /// ends as [`Rejection::UnknownPolicy`]. Breakers with a key are the host's: they end as [`Rejection::HostOnly`].
     pub fn breaker(mut self, name: &str) -> Self {
         let name = BreakerName { name: name.into(), key: None };
         self.guards.get_or_insert_default().policies.breaker = Some(name);

@@ -269,14 +269,109 @@ fn each_function_has_a_breaker_of_its_own() {
 }
 
 #[test]
-fn inside_a_task_a_breaker_is_refused_in_words() {
-    let _watchdog = Watchdog::start("inside_a_task_a_breaker_is_refused_in_words");
+fn inside_a_task_a_breaker_without_a_name_or_with_a_key_is_refused_in_words() {
+    let _watchdog =
+        Watchdog::start("inside_a_task_a_breaker_without_a_name_or_with_a_key_is_refused_in_words");
     let runtime = runtime();
-    let outer = |n: u32| {
-        let outcome = Task::with(n, even).breaker("even").go().join();
+    let outer = |n: u32| Task::with(n, even).breaker("even").go().join();
+    let reason = Rejection::UnknownPolicy { what: "breaker".into(), name: "even".into() };
+    assert_eq!(runtime.task(2, outer).join(), Ok(Err(TaskError::Rejected { reason })));
+    let _named = runtime.breaker("even");
+    assert_eq!(runtime.task(2, outer).join(), Ok(Ok(2)));
+    let keyed = |n: u32| {
+        let outcome = Task::with(n, even).keyed_breaker("even", 1).go().join();
         matches!(outcome, Err(TaskError::Rejected { reason: Rejection::HostOnly { .. } }))
     };
-    assert_eq!(runtime.task(2, outer).join(), Ok(true));
+    assert_eq!(runtime.task(2, keyed).join(), Ok(true));
+}
+
+fn nested(n: u32) -> Result<u32, TaskError> {
+    Task::with(n, even).breaker("even").go().join()
+}
+
+#[test]
+fn host_and_nested_tasks_see_one_breaker() {
+    let _watchdog = Watchdog::start("host_and_nested_tasks_see_one_breaker");
+    let runtime = Runtime::builder().workers(3).build().expect("build a runtime");
+    let breaker = opens_at(&runtime, 4, LONG);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&heard);
+    breaker.on_change(move |_, before, after| notes.lock().unwrap().push((before, after)));
+    // Two failures here, two there, whichever worker that is: the host sees what a worker has brought about.
+    assert!(start(&runtime, 1).join().is_err() && start(&runtime, 1).join().is_err());
+    let failed: Vec<_> = (0..2).map(|_| runtime.task(1, nested).join()).collect();
+    assert!(failed.iter().all(|outcome| matches!(outcome, Ok(Err(TaskError::Panicked { .. })))));
+    assert_eq!(breaker.state(), BreakerState::Open);
+    assert!(is_refused(&start(&runtime, 2).join()));
+    assert_eq!(*heard.lock().unwrap(), [(BreakerState::Closed, BreakerState::Open)]);
+    // All workers see it, and see it closed again.
+    let all: Vec<_> = (0..12).map(|_| runtime.task(2, nested)).collect();
+    assert!(all.into_iter().all(|task| task.join().is_ok_and(|inner| is_refused(&inner))));
+    breaker.reset();
+    assert_eq!(runtime.task(2, nested).join(), Ok(Ok(2)));
+    breaker.force_open();
+    assert_eq!(
+        runtime.task(2, nested).join(),
+        Ok(Err(TaskError::CircuitOpen { retry_after: Duration::MAX }))
+    );
+}
+
+#[test]
+fn a_nested_probe_closes_it_for_all() {
+    let _watchdog = Watchdog::start("a_nested_probe_closes_it_for_all");
+    let runtime = runtime();
+    let breaker = opens_at(&runtime, 1, SHORT);
+    assert!(start(&runtime, 1).join().is_err());
+    let since_ns = system_ns();
+    eventually(|| Duration::from_nanos(system_ns() - since_ns) > SHORT * 2);
+    assert_eq!(runtime.task(2, nested).join(), Ok(Ok(2)));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn a_worker_that_dies_with_a_probe_loses_only_that() {
+    let _watchdog = Watchdog::start("a_worker_that_dies_with_a_probe_loses_only_that");
+    let runtime = Runtime::builder().workers(2).build().expect("build a runtime");
+    let breaker = opens_at(&runtime, 1, SHORT);
+    // Dies while its nested task is a probe: only the asking process knows of that.
+    let dies = |name: String| {
+        let probe = Task::with(name, gate::wait).breaker("even").go();
+        if !probe.is_finished() {
+            Death::Kill.die();
+        }
+    };
+    assert!(start(&runtime, 1).join().is_err());
+    let wait = || {
+        let since_ns = system_ns();
+        eventually(|| Duration::from_nanos(system_ns() - since_ns) > SHORT * 2);
+    };
+    wait();
+    let gate = Gate::new();
+    assert!(matches!(runtime.task(gate.name(), dies).join(), Err(TaskError::WorkerLost { .. })));
+    drop(gate);
+    // Nobody will hear of that probe, and another is let through all the same.
+    eventually(|| start(&runtime, 2).join() == Ok(2));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn names_beyond_the_shared_ones_are_the_hosts_alone() {
+    let _watchdog = Watchdog::start("names_beyond_the_shared_ones_are_the_hosts_alone");
+    let runtime = runtime();
+    let names: Vec<String> = (0..70).map(|n| format!("name {n}")).collect();
+    names.iter().for_each(|name| runtime.breaker(name).force_open());
+    let long = "n".repeat(65);
+    runtime.breaker(&long).force_open();
+    for name in names.iter().chain([&long]) {
+        assert_eq!(runtime.breaker(name).state(), BreakerState::ForcedOpen, "{name}");
+        assert!(is_refused(&Task::with(2, even).breaker(name).go_on(&runtime).join()), "{name}");
+    }
+    let inside = |name: String| Task::with(2, even).breaker(&name).go().join();
+    assert!(runtime.task(names[63].clone(), inside).join().is_ok_and(|outcome| is_refused(&outcome)));
+    for name in [names[64].clone(), long] {
+        let reason = Rejection::UnknownPolicy { what: "breaker".into(), name: name.clone() };
+        assert_eq!(runtime.task(name, inside).join(), Ok(Err(TaskError::Rejected { reason })));
+    }
 }
 
 #[test]

@@ -324,3 +324,13 @@ fn permits_survive_every_end_at_once() {
     eventually(|| counts(&bulkhead) == (0, 0));
     assert_eq!(Task::with(1, |n: u64| n).bulkhead("few").deadline(LONG).go_on(&runtime).join(), Ok(1));
 }
+
+#[test]
+fn permits_come_back_where_tasks_run_on_threads() {
+    let _watchdog = Watchdog::start("permits_come_back_where_tasks_run_on_threads");
+    let runtime = Runtime::builder().workers(2).processes(false).build().expect("build a runtime");
+    let bulkhead = limit(&runtime, 1, 100);
+    let tasks: Vec<_> = (0..50).map(|n| double(&runtime, n)).collect();
+    eventually(|| counts(&bulkhead) == (0, 0));
+    assert_eq!(tasks.into_iter().map(|task| task.join().unwrap()).sum::<u32>(), 49 * 50);
+}

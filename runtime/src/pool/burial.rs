@@ -71,6 +71,7 @@ impl Pool {
         self.dispatcher.collect_ended();
         crate::orphan::keep_results(&self.commons, owner);
         let recovered = self.commons.blocks.recover(owner);
+        crate::supervise::recover_calls(&self.commons, owner);
         tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
     }
 

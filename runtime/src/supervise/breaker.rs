@@ -3,11 +3,16 @@
 //! Every step first counts as slow what has run too long by now, so a function that hangs opens its breaker while it
 //! hangs. A change of state forgets all calls before it: what they end as says nothing about the new state.
 
+use gorun_shm::breaker::{CALLS, OUTCOMES, Terms};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Calls a window may hold at most.
-const WINDOW_CALLS_MAX: u32 = 10_000;
+#[expect(clippy::cast_possible_truncation, reason = "a thousand")]
+const WINDOW_CALLS_MAX: u32 = OUTCOMES as u32;
+/// Probes at once at most: each needs a place.
+#[expect(clippy::cast_possible_truncation, reason = "below a hundred")]
+const PROBES_MAX: u32 = CALLS as u32;
 
 /// When a breaker opens, and how it closes again.
 ///
@@ -58,7 +63,7 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// Opens when this many calls have failed within that time; 0 failures for never.
+    /// Opens when this many calls have failed within that time, among the last 1024; 0 failures for never.
     pub fn failures(mut self, failures: u32, within: Duration) -> Self {
         self.failures = failures.min(WINDOW_CALLS_MAX);
         self.within_ns = nanos(within);
@@ -78,7 +83,7 @@ impl BreakerSettings {
         self
     }
 
-    /// The last `calls` ended calls count for the shares, 1..=10000, and only if there are `calls_min`.
+    /// The last `calls` ended calls count for the shares, 1..=1024, and only if there are `calls_min`.
     pub fn window(mut self, calls: u32, calls_min: u32) -> Self {
         self.window_calls = calls.clamp(1, WINDOW_CALLS_MAX);
         self.calls_min = calls_min.clamp(1, self.window_calls);
@@ -91,11 +96,27 @@ impl BreakerSettings {
         self
     }
 
-    /// How many calls are let through as probes, and must succeed, before it closes; at least 1. One that fails, is slow,
+    /// How many calls are let through as probes, and must succeed, before it closes; 1..=64. One that fails, is slow,
     /// or is not heard of for the recovery time opens it again.
     pub fn probes(mut self, probes: u32) -> Self {
-        self.probes = probes.clamp(1, WINDOW_CALLS_MAX);
+        self.probes = probes.clamp(1, PROBES_MAX);
         self
+    }
+
+    /// As processes share them: in milliseconds, times taken as no shorter.
+    pub(super) fn terms(&self) -> Terms {
+        let ms = |nanos: u64| nanos.div_ceil(1_000_000);
+        Terms {
+            failures: self.failures.into(),
+            within_ms: ms(self.within_ns),
+            failure_rate: self.failure_rate,
+            slow_rate: self.slow_rate,
+            slow_ms: ms(self.slow_ns),
+            window_calls: self.window_calls.into(),
+            calls_min: self.calls_min.into(),
+            recovery_ms: ms(self.recovery_ns),
+            probes: self.probes.into(),
+        }
     }
 
     fn is_slow(&self, took_ns: u64) -> bool {

@@ -94,11 +94,12 @@ impl Flight {
         standing
     }
 
-    /// Where a worker's nested task stands: it has one attempt, which no policy watches.
-    pub(super) fn nested_standing(&self) -> Standing {
-        match &self.first {
-            Some(Runner::Bare(ticket)) => Standing::Running(*ticket, None),
-            _ => Standing::Waiting,
+    /// Where a worker's nested task stands: it has one attempt.
+    pub(super) fn nested_standing(&self, dispatcher: &Dispatcher) -> Standing {
+        match self.first.as_ref().map(|runner| runner.whereabouts(dispatcher)) {
+            Some(Whereabouts::Running(ticket)) => Standing::Running(ticket, None),
+            Some(Whereabouts::Waiting) => Standing::Waiting,
+            Some(Whereabouts::Ended) | None => Standing::Ended,
         }
     }
 

@@ -461,7 +461,7 @@ impl<R: Portable> Guarded<R> {
             (bulkhead, number)
         });
         let call = self.policies.breaker.as_ref().map(|name| registry.call(name)).transpose();
-        let mut call = Pending(call.map_err(|retry_after| TaskError::CircuitOpen { retry_after })?);
+        let mut call = Pending(call?);
         // A failure here is none of the function; a panic in the user's encoding gives the call back too.
         let sealed = seal(&runtime, &self.attempt)?;
         let end_ns = self.attempt.deadline.map_or(u64::MAX, |(at_ns, _)| at_ns);
@@ -518,7 +518,7 @@ impl<R> Guarded<R> {
     /// Where it stood when it was last looked at.
     pub(crate) fn standing(&self) -> Standing {
         match self.phase {
-            Phase::Running(ref flight) => flight.nested_standing(),
+            Phase::Running(ref flight) => flight.nested_standing(self.parts.dispatcher()),
             Phase::Elsewhere => Standing::Waiting,
             Phase::Pausing { until_ns, .. } => Standing::Pausing(until_ns),
             Phase::Finished(_) | Phase::Failed(_) | Phase::Taken => Standing::Ended,

@@ -1,6 +1,7 @@
 //! Supervise: what is done about tasks that fail. Policies are pure where they can be: time and randomness come in.
 
 mod backoff;
+mod board;
 mod breaker;
 mod budget;
 mod bulkhead;
@@ -20,6 +21,7 @@ mod runner;
 mod substitute;
 
 pub use backoff::Backoff;
+pub(crate) use board::{Board, recover_calls};
 pub use breaker::{BreakerSettings, BreakerState};
 pub use budget::RetryBudget;
 pub use bulkhead::{BulkheadHandle, BulkheadSettings};
@@ -74,7 +76,7 @@ impl<R> Policies<R> {
     /// One of those that only the host has.
     fn of_host(&self) -> Option<&'static str> {
         let asked = [
-            (self.breaker.is_some(), "a breaker"),
+            (self.breaker.as_ref().is_some_and(|name| name.key.is_some()), "a breaker with a key"),
             (self.bulkhead.is_some(), "a bulkhead"),
             (self.rate_limit.is_some(), "a rate limit"),
             (self.hedge.is_some(), "a hedge"),

@@ -171,7 +171,12 @@ impl Passage {
             },
             other => {
                 let step = match &other {
-                    Stage::Running(ticket) if inside.returned_ns.is_none() => Step::Watch(*ticket),
+                    // Nobody could wake us in a worker: there whoever waits looks.
+                    Stage::Running(ticket)
+                        if inside.returned_ns.is_none() && !self.parts.dispatcher().is_nested() =>
+                    {
+                        Step::Watch(*ticket)
+                    }
                     _ => Step::Rest,
                 };
                 inside.stage = other;

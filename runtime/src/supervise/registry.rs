@@ -1,17 +1,18 @@
 //! Registry: what the policies of one runtime share, in the memory of its process.
 
+use super::board::Board;
 use super::bulkhead::{Bulkhead, BulkheadHandle, BulkheadSettings};
 use super::cache::Cache;
 use super::circuit::{BreakerHandle, BreakerName, Call, Circuits};
 use super::hedge::{ServiceTimes, Times};
 use super::pace::{Pace, RateLimit, RateLimitHandle};
 use super::substitute::{Stage, StandIn, Substitute};
+use crate::error::TaskError;
 use crate::stats::PolicyStats;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::{AtomicU64, Ordering};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// See the module's head.
 #[derive(Debug, Default)]
@@ -38,6 +39,11 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// Of a process that has this board.
+    pub(crate) fn new(board: Board) -> Self {
+        Self { circuits: Circuits::new(board), ..Self::default() }
+    }
+
     pub(crate) fn stats(&self) -> PolicyStats {
         PolicyStats {
             // Relaxed, all of these: counters.
@@ -67,9 +73,9 @@ impl Registry {
     }
 
     /// A call through the breaker of this name, or when to ask again.
-    pub(super) fn call(&self, name: &BreakerName) -> Result<Call, Duration> {
+    pub(super) fn call(&self, name: &BreakerName) -> Result<Call, TaskError> {
         let call = self.circuits.ask(name);
-        if call.is_err() {
+        if matches!(call, Err(TaskError::CircuitOpen { .. })) {
             self.refused_by_breaker.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
         }
         call

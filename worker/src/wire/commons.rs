@@ -2,9 +2,10 @@
 
 use super::control::{HostRecord, SeatRecord, WorkerRecord};
 use super::ids::LaneId;
-use super::map::{AttachError, Map};
+use super::map::{AttachError, BREAKERS, Map};
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::Blocks;
+use gorun_shm::breaker::BreakerWords;
 use gorun_shm::ring::spmc::{Lane, LaneHeader};
 use gorun_shm::ring::spsc::RingHeader;
 use gorun_shm::segment::{OutOfSegment, Segment, View, ViewSlice};
@@ -25,6 +26,8 @@ pub struct Commons {
     pub workers: ViewSlice<WorkerRecord>,
     /// The block allocator.
     pub blocks: Arc<Blocks>,
+    /// Circuit breakers that all processes share; those with a name come first.
+    pub breakers: ViewSlice<BreakerWords>,
     lanes: ViewSlice<LaneHeader>,
     slots: ViewSlice<Slot>,
     nested: ViewSlice<Slot>,
@@ -53,6 +56,7 @@ impl Commons {
             lanes: segment.view_slice(map.lanes, seats + records)?,
             slots: segment.view_slice(map.slots, seats * shape.lane_slots as usize)?,
             nested: segment.view_slice(map.nested, records * shape.nested_slots as usize)?,
+            breakers: segment.view_slice(map.breakers, BREAKERS)?,
             blocks: Blocks::new(Arc::clone(&segment), map.blocks)?,
             map,
             segment,

@@ -8,6 +8,7 @@
 //!               lanes    LaneHeader x (seats + records)
 //!               slots    Slot x lane_slots x seats, then Slot x nested_slots x records
 //!               notices  one u64 ring per record: header, then notice_slots words
+//!               breakers BreakerWords x 64
 //!               blocks   tables and bytes of every size class
 //! ```
 //! All offsets follow from the shape, so both sides compute them; nothing else is trusted.
@@ -15,6 +16,7 @@
 use super::control::{HostRecord, SeatRecord, WorkerRecord};
 use gorun_macros::Shared;
 use gorun_shm::blocks::{Limits as BlockLimits, Shape as BlockShape};
+use gorun_shm::breaker::BreakerWords;
 use gorun_shm::ring::spmc::LaneHeader;
 use gorun_shm::ring::spsc::RingHeader;
 use gorun_shm::segment::{Segment, View};
@@ -27,6 +29,8 @@ use thiserror::Error;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 /// Changes whenever a record, a slot or the map changes.
 pub const LAYOUT_VERSION: u64 = 3;
+/// Breakers that processes can share, by name: as many as services a program calls, and 9 KB each once used.
+pub const BREAKERS: usize = 64;
 
 const PAGE: u64 = 4096;
 /// A segment with one record is that of one jailed worker, which may touch all of it: it has so many times fewer blocks,
@@ -126,6 +130,8 @@ pub struct Map {
     pub notice_headers: u64,
     /// First notice word.
     pub notice_words: u64,
+    /// First [`BreakerWords`].
+    pub breakers: u64,
     /// The blocks.
     pub blocks: BlockShape,
     /// Size of the whole segment.
@@ -151,6 +157,7 @@ impl Map {
         let nested = take(size_of::<Slot>(), records * u64::from(shape.nested_slots));
         let notice_headers = take(size_of::<RingHeader>(), records);
         let notice_words = take(8, records * u64::from(shape.notice_slots));
+        let breakers = take(size_of::<BreakerWords>(), BREAKERS as u64);
         let limits =
             if records == 1 { BlockLimits::FULL.divided_by(CELL_DIVISOR) } else { BlockLimits::FULL };
         let (blocks, bytes) = BlockShape::plan(next, &limits.cut_at(shape.block_bytes_max));
@@ -165,6 +172,7 @@ impl Map {
             nested,
             notice_headers,
             notice_words,
+            breakers,
             blocks,
             bytes,
         }
