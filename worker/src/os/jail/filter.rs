@@ -1,9 +1,9 @@
 //! Filter: which system calls a jailed process may make, and what becomes of the others.
 //!
-//! One program of the kernel's packet filter, installed once. It first looks for the few calls that end the process
-//! (SIGSYS, so that the handler of last words can write down which it was) or that do not exist here (ENOSYS, so that
-//! the C library takes the older one, whose arguments can be judged). What follows is the list of what is allowed;
-//! everything else is EPERM.
+//! One program of the kernel's packet filter, installed once. It jumps to the part for the call's number. There it first
+//! looks for the few calls that end the process (SIGSYS, so that the handler of last words can write down which it was)
+//! or that do not exist here (ENOSYS, so that the C library takes the older one, whose arguments can be judged). What
+//! follows is the list of what is allowed; everything else is EPERM.
 // UNSAFETY: the question whether filters are to be had is a raw system call.
 #![expect(unsafe_code, reason = "seccomp has no safe form")]
 
@@ -14,7 +14,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, sock_filter,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Looks whether filters are to be had.
@@ -40,26 +40,60 @@ pub(super) fn install(jail: &Jail, held: &Held) -> Result<(), JailRefusal> {
     })
 }
 
+/// Calls of one part of the program. The kernel tries every call there is when it takes a program in, and a list that is
+/// walked from its head each time would make that dear.
+const PART_CALLS: usize = 16;
+
 /// The program for a process with this id, whose descriptors below `held_end` are gorun's; none for a machine
 /// whose calls nobody has listed.
 fn program(jail: &Jail, pid: u32, held_end: u32) -> Option<BpfProgram> {
+    let answers = calls::LETHAL.iter().map(|(call, _)| (*call, libc::SECCOMP_RET_TRAP));
+    let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let answers: BTreeMap<i64, u32> =
+        answers.chain(calls::MISSING.iter().map(|call| (*call, missing))).collect();
+    let allowed: BTreeMap<i64, Vec<Rule>> = calls::allowed(jail, pid, held_end).into_iter().collect();
+    let all: BTreeSet<i64> = answers.keys().chain(allowed.keys()).copied().collect();
+    let all: Vec<i64> = all.into_iter().collect();
+    let part =
+        |calls: &[i64]| Some((u32::try_from(*calls.first()?).ok()?, decide(calls, &answers, &allowed)?));
+    let parts: Vec<(u32, BpfProgram)> = all.chunks(PART_CALLS).map(part).collect::<Option<_>>()?;
+    let mut program = vec![load_call_number()];
+    let mut ahead = 2 * parts.len() - 1;
+    for (index, (_, part)) in parts.iter().enumerate() {
+        if let Some((next, _)) = parts.get(index + 1) {
+            // Past the jump if the call is not before the next part's first.
+            program.push(instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, (1, 0), *next));
+            ahead -= 1;
+        }
+        ahead -= 1;
+        let distance = u32::try_from(ahead).ok()?;
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JA, (0, 0), distance));
+        ahead += part.len();
+    }
+    program.extend(parts.into_iter().flat_map(|(_, part)| part));
+    Some(program)
+}
+
+/// What decides about these calls, and denies all others.
+fn decide(
+    calls: &[i64],
+    answers: &BTreeMap<i64, u32>,
+    allowed: &BTreeMap<i64, Vec<Rule>>,
+) -> Option<BpfProgram> {
     let machine = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    let mut program = Vec::new();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (call, judged) in calls::allowed(jail, pid, held_end) {
-        let compiled: Option<Vec<SeccompRule>> = judged.iter().map(compile).collect();
-        rules.insert(call, compiled?);
+    for call in calls {
+        if let Some(action) = answers.get(call) {
+            program.extend(answer(*call, *action)?);
+        }
+        if let Some(judged) = allowed.get(call) {
+            rules.insert(*call, judged.iter().map(compile).collect::<Option<_>>()?);
+        }
     }
     let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let filter = SeccompFilter::new(rules, denied, SeccompAction::Allow, machine).ok()?;
-    let allowing = BpfProgram::try_from(filter).ok()?;
-    let mut program = vec![load_call_number()];
-    for (call, _) in calls::LETHAL {
-        program.extend(answer(*call, libc::SECCOMP_RET_TRAP)?);
-    }
-    for call in calls::MISSING {
-        program.extend(answer(*call, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned())?);
-    }
-    program.extend(allowing);
+    program.extend(BpfProgram::try_from(filter).ok()?);
     Some(program)
 }
 
@@ -91,19 +125,19 @@ fn compile(rule: &Rule) -> Option<SeccompRule> {
 
 /// Loads the call's number, which comes first of what the program is given.
 fn load_call_number() -> sock_filter {
-    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), 0)
 }
 
 /// Ends with `action` if the loaded number is `call`, and goes on otherwise.
 fn answer(call: i64, action: u32) -> Option<[sock_filter; 2]> {
     let call = u32::try_from(call).ok()?;
-    let compare = instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call);
-    Some([compare, instruction(libc::BPF_RET | libc::BPF_K, 0, action)])
+    let compare = instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (0, 1), call);
+    Some([compare, instruction(libc::BPF_RET | libc::BPF_K, (0, 0), action)])
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "codes of instructions have 16 bits")]
-fn instruction(code: u32, skip_unless: u8, operand: u32) -> sock_filter {
-    sock_filter { code: code as u16, jt: 0, jf: skip_unless, k: operand }
+fn instruction(code: u32, (skip_if, skip_unless): (u8, u8), operand: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: skip_if, jf: skip_unless, k: operand }
 }
 
 #[cfg(test)]
