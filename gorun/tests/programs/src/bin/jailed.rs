@@ -74,10 +74,10 @@ fn jailed_processes() -> Vec<Process> {
     all.into_iter().filter(|process| process.name.starts_with("gorun-jailed")).collect()
 }
 
-/// Two cells: one is harmless and tells its process id, the other attacks it.
-fn neighbour(runtime: &Runtime) {
-    let folder = folder("neighbour");
+/// A task that runs until it is cancelled, and its process id, once it runs.
+fn start_telling(runtime: &Runtime, folder: &str) -> (gorun::TaskHandle<bool>, i32) {
     let path = format!("{folder}/pid");
+    let _ = std::fs::remove_file(&path);
     let tell_then_wait = |path: String| {
         let told = std::fs::write(&path, format!("{}.", std::process::id())).is_ok();
         while told && !gorun::is_cancelled() {
@@ -85,15 +85,22 @@ fn neighbour(runtime: &Runtime) {
         }
         told
     };
-    let jail = Jail::custom().allow_write(&folder);
-    let harmless = Task::with(path.clone(), tell_then_wait).jail(jail).go_on(runtime);
-    let mut victim = None;
+    let jail = Jail::custom().allow_write(folder);
+    let task = Task::with(path.clone(), tell_then_wait).jail(jail).go_on(runtime);
+    let mut pid = None;
     eventually(|| {
         let said = std::fs::read_to_string(&path).unwrap_or_default();
-        victim = said.strip_suffix('.').and_then(|pid| pid.parse().ok());
-        victim.is_some()
+        pid = said.strip_suffix('.').and_then(|pid| pid.parse().ok());
+        pid.is_some()
     });
-    run_all(runtime, &Jail::compute(), &others::all(), victim.expect("a process id"));
+    (task, pid.expect("a process id"))
+}
+
+/// Two cells: one is harmless, the other attacks it.
+fn neighbour(runtime: &Runtime) {
+    let folder = folder("neighbour");
+    let (harmless, victim) = start_telling(runtime, &folder);
+    run_all(runtime, &Jail::compute(), &others::all(), victim);
     assert!(!harmless.is_finished());
     harmless.cancel();
     assert_eq!(harmless.join(), Ok(true), "the neighbour was not harmed");
@@ -271,16 +278,22 @@ fn endless_task(runtime: &Runtime) -> gorun::TaskHandle<u8> {
 
 /// Without the jailer nobody could tell how its workers end, so they end with it; the next task gets another.
 fn jailer_killed(runtime: &Runtime) {
+    let folder = folder("jailer");
     for _ in 0..5 {
-        let running = endless_task(runtime);
-        eventually(|| runtime.jail_stats().busy == 1 && !jailed_processes().is_empty());
+        let (running, pid) = start_telling(runtime, &folder);
         let jailed = jailed_processes();
-        processes::kill(jailed[0].parent);
+        processes::kill(processes::read(pid).expect("it runs").parent);
         let outcome = running.join();
         assert!(matches!(outcome, Err(TaskError::WorkerLost { .. })), "{outcome:?}");
-        assert_eq!(Task::new(|| 4_u8).jail(Jail::compute()).go_on(runtime).join(), Ok(4));
+        // One that was given to a worker which had not begun is refused, and may be started again.
+        eventually(|| match Task::new(|| 4_u8).jail(Jail::compute()).go_on(runtime).join() {
+            Ok(value) => value == 4,
+            Err(TaskError::Rejected { .. }) => false,
+            Err(other) => panic!("{other}"),
+        });
         eventually(|| jailed.iter().all(|process| !processes::lives(process.pid)));
     }
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 /// A runtime that is dropped leaves no process and no descriptor.
