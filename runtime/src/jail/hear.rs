@@ -115,30 +115,39 @@ impl State {
     /// The process of the cell is gone for good: its task ends, and the segment goes.
     pub(super) fn died(&mut self, number: u16, end: ProcessEnd, effects: &mut Effects) {
         let Some(cell) = self.cells.get_mut(usize::from(number)).and_then(Option::take) else { return };
-        let failed = match &cell.refusal {
-            Some(refusal) => Some(refusal.clone()),
-            None => failed_start(end, cell.memory.has_begun()),
+        // A task whose outcome is being read is ended by its reader.
+        let task = match cell.standing {
+            Standing::Busy(task) | Standing::Dying(Some(task)) => Some(task),
+            _ => None,
         };
-        if let Some(refusal) = &failed {
-            self.failed_to_start(cell.stock, refusal.clone(), effects);
+        let inmate = task.and_then(|task| self.inmates.get(&task));
+        let is_judged = inmate.is_some_and(|inmate| inmate.verdict.is_some());
+        let unbegun = failed_start(end, cell.memory.has_begun()).filter(|_| cell.refusal.is_none());
+        if let (Some(task), true) = (task, unbegun.is_some() && !is_judged) {
+            self.take_back(task);
         }
-        let (Standing::Busy(task) | Standing::Read(task) | Standing::Dying(Some(task))) = cell.standing
-        else {
+        // Of the cells that a dead jailer takes along, those without a task say nothing about their profile.
+        let counts = task.is_some() || end != ProcessEnd::Unknown;
+        if let Some(refusal) = cell.refusal.clone().or_else(|| unbegun.clone()).filter(|_| counts) {
+            self.failed_to_start(cell.stock, refusal, effects);
+        }
+        let Some((task, inmate)) = task.and_then(|task| Some((task, self.inmates.get(&task)?))) else {
             return;
         };
-        let Some(inmate) = self.inmates.get(&task) else { return };
         let outcome = if let Some(verdict) = inmate.verdict {
             bare(verdict, inmate.attempt)
-        } else if let Some(refusal) = failed {
+        } else if let Some(refusal) = cell.refusal {
             refused_with(refusal)
+        } else if unbegun.is_some() {
+            return;
         } else if matches!(inmate.phase, Phase::Running(_)) && cell.memory.has_ended(cell.current()) {
             cell.memory.take(cell.current(), inmate.attempt).outcome
         } else {
             let (last_words, depth) = cell.memory.last_words();
             let details = Details {
                 last_words,
-                function: CodeId::known(inmate.function),
-                input_bytes: inmate.input_bytes,
+                function: CodeId::known(inmate.order.descriptor.function),
+                input_bytes: inmate.order.descriptor.input_bytes,
                 depth,
                 // A cell keeps neither: what stands in its segment is as its task likes it.
                 panic: None,

@@ -12,7 +12,7 @@ use std::task::Waker;
 #[derive(Debug)]
 pub(super) enum Phase {
     /// In line.
-    Waiting(Order),
+    Waiting,
     /// Being put into the cell of this number.
     Moving(u16),
     /// In the cell.
@@ -32,14 +32,17 @@ pub(super) struct Verdict {
 #[derive(Debug)]
 pub(super) struct Inmate {
     pub(super) stock: StockId,
+    /// Kept to its end: a worker that dies before it has begun leaves the task to another.
+    pub(super) order: Arc<Order>,
     pub(super) phase: Phase,
+    /// How often it was given to a cell.
+    pub(super) turn: u32,
     pub(super) verdict: Option<Verdict>,
     pub(super) attempt: u8,
-    /// For the evidence of a death.
-    pub(super) function: u64,
-    pub(super) input_bytes: u32,
     /// Nanoseconds it may run, once it does.
     pub(super) timeout_ns: Option<u64>,
+    /// When it is over at the latest, and how long it was given until then.
+    pub(super) deadline: Option<(u64, u64)>,
     /// Moments at which somebody looks at it.
     pub(super) dues: Vec<u64>,
     pub(super) waker: Option<Waker>,

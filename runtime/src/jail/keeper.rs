@@ -85,18 +85,18 @@ impl Keeper {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
         let inmate = Inmate {
             stock: sentence.stock,
+            turn: 0,
             verdict: None,
             attempt: sentence.attempt,
-            function: order.descriptor.function,
-            input_bytes: order.descriptor.input_bytes,
+            deadline: sentence.deadline.map(|(at_ns, allowed)| (at_ns, nanos(allowed))),
             timeout_ns: sentence.timeout.map(nanos),
             dues: Vec::new(),
             waker: None,
             is_detached: false,
             word: Arc::new(AtomicU32::new(0)),
-            phase: Phase::Waiting(order),
+            phase: Phase::Waiting,
+            order: Arc::new(order),
         };
-        let deadline = sentence.deadline.map(|(at_ns, allowed)| (at_ns, nanos(allowed)));
         let mut effects = Effects::default();
         let mut state = self.lock();
         if state.is_stopped {
@@ -106,7 +106,7 @@ impl Keeper {
         if let Some(refusal) = stock.refusal() {
             return Err(refuse(refusal.clone()));
         }
-        let id = state.admit(inmate, deadline);
+        let id = state.admit(inmate);
         state.serve(self.settings.workers, &mut effects);
         let is_busy = state.has_chores(self.settings.workers);
         drop(state);
@@ -156,10 +156,12 @@ impl Keeper {
     pub(super) fn carry_out(&self, mut effects: Effects) {
         loop {
             effects.wakers.drain(..).for_each(Waker::wake);
-            let Some(Move { task, cell, memory, position, order }) = effects.moves.pop() else { return };
+            let Some(Move { task, turn, cell, memory, position, order }) = effects.moves.pop() else {
+                return;
+            };
             let outcome = memory.put(position, &order);
             let mut state = self.lock();
-            state.moved(task, cell, outcome, &mut effects);
+            state.moved((task, turn, cell), outcome, &mut effects);
             let is_watched = state.is_watched(task);
             drop(state);
             if is_watched {

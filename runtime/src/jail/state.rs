@@ -119,10 +119,11 @@ pub(super) struct Effects {
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) task: u64,
+    pub(super) turn: u32,
     pub(super) cell: u16,
     pub(super) memory: Arc<Memory>,
     pub(super) position: u64,
-    pub(super) order: Order,
+    pub(super) order: Arc<Order>,
 }
 
 impl State {
@@ -141,17 +142,34 @@ impl State {
     }
 
     /// Takes a task in, at the end of the line.
-    pub(super) fn admit(&mut self, mut inmate: Inmate, deadline: Option<(u64, u64)>) -> u64 {
+    pub(super) fn admit(&mut self, inmate: Inmate) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.tally.submitted += 1;
-        if let Some((at_ns, allowed_ns)) = deadline {
+        self.inmates.insert(id, inmate);
+        self.watch_deadline(id);
+        self.waiting.push_back(id);
+        id
+    }
+
+    /// The task was given to a worker that ended before it had begun: it is the next in line again.
+    pub(super) fn take_back(&mut self, id: u64) {
+        let Some(inmate) = self.inmates.get_mut(&id).filter(|inmate| !inmate.has_ended()) else { return };
+        for at_ns in inmate.dues.drain(..) {
+            self.dues.remove(&(at_ns, id));
+        }
+        // A waker is kept for the end.
+        let _ = inmate.enter(Phase::Waiting);
+        self.watch_deadline(id);
+        self.waiting.push_front(id);
+    }
+
+    fn watch_deadline(&mut self, id: u64) {
+        let Some(inmate) = self.inmates.get_mut(&id) else { return };
+        if let Some((at_ns, allowed_ns)) = inmate.deadline {
             inmate.dues.push(at_ns);
             self.dues.insert((at_ns, id), allowed_ns);
         }
-        self.inmates.insert(id, inmate);
-        self.waiting.push_back(id);
-        id
     }
 
     /// Gives waiting tasks to idle cells, in order, while fewer than `limit` are busy. Gives the stock of the task that
@@ -171,27 +189,29 @@ impl State {
     fn hand_over(&mut self, task: u64, number: u16, effects: &mut Effects) {
         let Some(inmate) = self.inmates.get_mut(&task) else { return };
         let Some(cell) = self.cells.get_mut(usize::from(number)).and_then(Option::as_mut) else { return };
-        if !matches!(inmate.phase, Phase::Waiting(_)) {
+        if !matches!(inmate.phase, Phase::Waiting) {
             return;
         }
-        let Phase::Waiting(order) = std::mem::replace(&mut inmate.phase, Phase::Moving(number)) else {
-            return;
-        };
+        inmate.phase = Phase::Moving(number);
+        inmate.turn += 1;
+        let (order, turn) = (Arc::clone(&inmate.order), inmate.turn);
         cell.standing = Standing::Busy(task);
         cell.is_armed = false;
         let (position, memory) = (cell.next, Arc::clone(&cell.memory));
         cell.next += 1;
-        effects.moves.push(Move { task, cell: number, memory, position, order });
+        effects.moves.push(Move { task, turn, cell: number, memory, position, order });
     }
 
-    /// The task stands in its cell now, or could not be put there.
+    /// The task stands in its cell now, or could not be put there. Nothing if it was given to another meanwhile.
     pub(super) fn moved(
         &mut self,
-        task: u64,
-        cell: u16,
+        (task, turn, cell): (u64, u32, u16),
         outcome: Result<(), TaskError>,
         effects: &mut Effects,
     ) {
+        if self.inmates.get(&task).is_none_or(|inmate| inmate.turn != turn) {
+            return;
+        }
         match outcome {
             Ok(()) => self.begin(task, cell, effects),
             Err(error) => {
@@ -265,7 +285,7 @@ impl State {
 
     /// Ends the task if it stands in line; false if it does not.
     pub(super) fn end_waiting(&mut self, task: u64, verdict: Verdict, effects: &mut Effects) -> bool {
-        if !self.inmates.get(&task).is_some_and(|inmate| matches!(inmate.phase, Phase::Waiting(_))) {
+        if !self.inmates.get(&task).is_some_and(|inmate| matches!(inmate.phase, Phase::Waiting)) {
             return false;
         }
         self.waiting.retain(|waiting| *waiting != task);
