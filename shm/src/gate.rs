@@ -12,7 +12,7 @@
 //! Progress: `notify` and `arm` are lock-free, `wait` blocks.
 
 use crate::os::futex;
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence, fence_after_exchange};
 use std::time::Duration;
 
 const WAITER: u32 = 1;
@@ -56,6 +56,13 @@ impl Gate {
     pub fn notify(&self) {
         // SeqCst: pairs with the fence in `arm`; orders the caller's change before the look below.
         fence(Ordering::SeqCst);
+        self.notify_after_fence();
+    }
+
+    /// [`Gate::notify`] for a caller whose change was an exchange.
+    #[inline]
+    pub fn notify_after_exchange(&self) {
+        fence_after_exchange(); // Pairs with the fence in `arm`, as in `notify`.
         self.notify_after_fence();
     }
 

@@ -14,6 +14,19 @@ mod door {
     }
 }
 
+/// A full fence behind a read-modify-write on the caller's way.
+///
+/// On x86-64 such an operation is one already: it has a lock prefix, and neither loads nor stores pass it. The compiler is
+/// kept from moving accesses over it. In models, and elsewhere, it is a fence.
+#[inline]
+pub fn fence_after_exchange() {
+    if cfg!(all(target_arch = "x86_64", not(loom))) {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst); // SeqCst: nothing is moved over it, in either direction.
+    } else {
+        fence(Ordering::SeqCst); // SeqCst: pairs with the fences that the caller names.
+    }
+}
+
 #[cfg(loom)]
 mod door {
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

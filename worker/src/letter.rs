@@ -27,19 +27,24 @@ const IN_BLOCK: u8 = 1;
 const HANDLES: u8 = 2;
 /// Words that name a block.
 const BLOCK_WORDS: usize = 3;
-/// Most words in a slot.
-const WORDS_MAX: usize = Geometry::PAYLOAD_WORDS_MAX as usize;
+/// Most words in a slot. Larger values are mostly handles to the heap, or worth a block.
+const WORDS_MAX: usize = 15;
+const _: () = assert!(WORDS_MAX <= Geometry::PAYLOAD_WORDS_MAX as usize);
 
 /// Words of payload that slots for values of `T` should have: enough for most values of that size, and to name a block.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "15 at most")]
 pub const fn words_for<T>() -> u32 {
-    const USUAL_MAX: usize = 15;
     let words = size_of::<T>().div_ceil(8);
     let words = if words < BLOCK_WORDS { BLOCK_WORDS } else { words };
-    // Larger values are mostly handles to the heap, or worth a block.
-    let words = if words > USUAL_MAX { USUAL_MAX } else { words };
+    let words = if words > WORDS_MAX { WORDS_MAX } else { words };
     words as u32
+}
+
+/// Words of the channel's slots that are used: a head that another process wrote may say anything.
+#[inline]
+fn words_of(end: &End) -> usize {
+    end.geometry().payload_words().min(WORDS_MAX)
 }
 
 /// A value ready for a slot.
@@ -59,7 +64,7 @@ impl Letter {
     #[inline]
     pub fn seal<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
         let mut words = [0; WORDS_MAX];
-        let room = end.geometry().payload_words() * 8;
+        let room = words_of(end) * 8;
         let place = &mut words.as_mut_bytes()[..room];
         let length = if codec::is_number::<T>() {
             codec::encode(value, place)?
@@ -146,7 +151,7 @@ impl Received {
         let ring = end.ring();
         let word = taken.word();
         let mut words = [0; WORDS_MAX];
-        let read = ring.read(&taken, &mut words[..end.geometry().payload_words()]);
+        let read = ring.read(&taken, &mut words[..words_of(end)]);
         let length = usize::from(word.length()).min(read * 8);
         let arrival = (word.marks() & IN_BLOCK != 0).then(|| open(&words, word.marks(), end));
         ring.release(taken, end.me());
@@ -192,7 +197,7 @@ impl Kept {
 pub fn open_kept<T: Portable>(taken: &Taken, end: &End) -> Result<(T, Kept), SealError> {
     let word = taken.word();
     let mut words = [0; WORDS_MAX];
-    let read = end.ring().read(taken, &mut words[..end.geometry().payload_words()]);
+    let read = end.ring().read(taken, &mut words[..words_of(end)]);
     if word.marks() & IN_BLOCK == 0 {
         let length = usize::from(word.length()).min(read * 8);
         return Ok((codec::decode(&words.as_bytes()[..length])?, Kept(None)));

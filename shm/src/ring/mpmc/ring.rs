@@ -4,7 +4,7 @@ use super::Position;
 use super::header::{Geometry, Header};
 use super::word::{SlotState, SlotWord};
 use crate::blocks::Holder;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence, fence_after_exchange};
 
 /// A channel's ring over borrowed memory, wherever it lies.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +105,9 @@ impl<'a> Ring<'a> {
         let position = self.claim_next(me)?;
         crate::crash_point!("mpmc.claim.claimed");
         let claim = Claim { position };
-        // SeqCst: pairs with the fence in `take`, between its look at the standing and its look at the slot. Either that
-        // look finds this claim, or the load here finds the end.
-        fence(Ordering::SeqCst);
+        // Pairs with the fence in `take`, between its look at the standing and its look at the slot. Either that look finds
+        // this claim, or the load here finds the end.
+        fence_after_exchange();
         if self.standing().refuses() {
             self.abandon(claim, me);
             return Err(Refused::Over);
@@ -175,8 +175,9 @@ impl<'a> Ring<'a> {
         }
         crate::crash_point!("mpmc.publish.written");
         let full = self.published(position, me, message);
-        // Release: pairs with the Acquire exchange in `take`. A store is enough: a Writing slot is its holder's alone.
-        self.slot(position).0.store(full.0, Ordering::Release);
+        // Release: pairs with the Acquire exchange in `take`. A store would be enough, a Writing slot is its holder's alone,
+        // but not for `notify_message`.
+        self.slot(position).0.swap(full.0, Ordering::Release);
         crate::crash_point!("mpmc.publish.full");
         position
     }
@@ -321,8 +322,9 @@ impl<'a> Ring<'a> {
         let Taken { position, first_held, .. } = taken;
         let (slot, lap) = self.slot(position);
         let empty = SlotWord::new(lap.wrapping_add(1), me, SlotState::Empty);
-        // Release: pairs with the Acquire of the producer that claims it: the payload was read before.
-        slot.store(empty.0, Ordering::Release);
+        // Release: pairs with the Acquire of the producer that claims it: the payload was read before. An exchange for
+        // `notify_room`, as in `publish`.
+        slot.swap(empty.0, Ordering::Release);
         crate::crash_point!("mpmc.release.empty");
         if first_held == position {
             // Release: pairs with the load in `take_next`.
@@ -337,21 +339,21 @@ impl<'a> Ring<'a> {
         let deliveries = word.deliveries().saturating_add(1);
         let full = SlotWord::new(lap, me, SlotState::Full).with(word.length(), word.marks(), deliveries);
         self.header.returned.add_shared(1);
-        // Release: pairs with the Acquire exchange in `take`.
-        slot.store(full.0, Ordering::Release);
+        // Release: pairs with the Acquire exchange in `take`. An exchange for `notify_message`, as in `publish`.
+        slot.swap(full.0, Ordering::Release);
         self.notify_message();
     }
 
     /// Wakes a consumer that sleeps. Call after [`Ring::publish`], once for many.
     #[inline]
     pub fn notify_message(&self) {
-        self.header.not_empty.notify();
+        self.header.not_empty.notify_after_exchange();
     }
 
     /// Wakes a producer that sleeps. Call after [`Ring::release`], once for many.
     #[inline]
     pub fn notify_room(&self) {
-        self.header.not_full.notify();
+        self.header.not_full.notify_after_exchange();
         if self.standing().is_over() && self.header.not_empty.has_waiter() {
             // Consumers wait for messages that others read, and that may come back, before they say it is over.
             self.header.not_empty.wake_all();
