@@ -1,6 +1,6 @@
 //! What does a message through a channel cost, from one process to another?
 //!
-//! Measured: 64-byte messages a second from the first send to the last receive, one by one and in batches, from one to one
+//! Measured: the steps alone, without another side; 64-byte messages a second from the first send to the last receive, one by one and in batches, from one to one
 //! and from several to several; the median round trip through two channels, both sides awake, and the other side asleep.
 //! Peers in the same run: a bare single-producer ring and crossbeam-channel between threads; a cache line and a futex there
 //! and back.
@@ -28,6 +28,7 @@ fn main() {
         return;
     }
     let effort = Effort::from_args();
+    alone(effort);
     stream(effort);
     for sides in [2, 4] {
         many(effort, sides);
@@ -67,6 +68,33 @@ fn send_one_by_one((sender, count): (Sender<Message>, u64)) {
 
 fn checksum(messages: u64) -> u64 {
     (0..messages).fold(0, u64::wrapping_add)
+}
+
+/// What the steps cost by themselves: one thread sends and receives.
+fn alone(effort: Effort) {
+    let runtime = workers(1);
+    let (sender, receiver) = open::<Message>(&runtime, CAPACITY);
+    let (others, received) = bounded::<Message>(CAPACITY);
+    let calls = effort.pick(1_000_000, 200_000);
+    let [ours, threads] = interleave(
+        effort.runs(),
+        [
+            &mut || {
+                call_ns(calls, || {
+                    sender.send(numbered(7)).expect("there is a receiver");
+                    assert_eq!(receiver.recv(), Ok(numbered(7)));
+                })
+            },
+            &mut || {
+                call_ns(calls, || {
+                    others.send(numbered(7)).expect("there is a receiver");
+                    assert_eq!(received.recv(), Ok(numbered(7)));
+                })
+            },
+        ],
+    );
+    let (metric, peer) = ("64 B, sent and received by one thread", "crossbeam-channel");
+    Row { metric, unit: "ns", ours, peer, reference: threads, better: Better::Lower, reach: None }.print();
 }
 
 fn stream(effort: Effort) {
