@@ -5,7 +5,9 @@
 //!
 //! Blocking: `send` and `recv` wait, `try_` does not, `_until` and `_timeout` do for so long, `_async` are futures. A wait
 //! also ends when the channel is closed, when the other side is gone, dead or alive, and when the runtime ends. A task
-//! that waits occupies its worker; tasks of its own that nobody has started are run meanwhile, as in `join`.
+//! that waits occupies its worker, so stages that wait for each other need a worker each; tasks of its own that nobody has
+//! started are run meanwhile, as in `join`. An end that is input of a task counts in the host until the task has it, of a task
+//! with a retry until its handle is gone, and of a map until the range it belongs to has ended.
 
 mod delivery;
 mod error;
