@@ -168,7 +168,7 @@ fn dies_elsewhere(host: u32) -> u64 {
 #[test]
 fn a_thread_of_the_host_is_the_last_resort() {
     let _watchdog = Watchdog::start("a_thread_of_the_host_is_the_last_resort");
-    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(1).quarantine_after(0).build().expect("build a runtime");
     let host = std::process::id();
     let start = || Task::with(host, dies_elsewhere).fallback(Fallback::thread()).go_on(&runtime);
     assert_eq!(start().join(), Ok(5));

@@ -60,7 +60,7 @@ fn it_ends_with_its_worker_however_that_ends() {
 fn it_ends_with_the_task_that_has_just_made_it() {
     let _watchdog = Watchdog::start("it_ends_with_the_task_that_has_just_made_it");
     let told = std::env::temp_dir().join(format!("gorun-offspring-{}", std::process::id()));
-    let runtime = Runtime::builder().workers(1).build().expect("build a runtime");
+    let runtime = Runtime::builder().workers(1).quarantine_after(0).build().expect("build a runtime");
     for _ in 0..10 {
         let lost = runtime.task((BEGETS.to_owned(), told.clone()), |(begets, told)| -> u8 {
             let line = beget(begets).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
