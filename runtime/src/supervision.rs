@@ -46,6 +46,9 @@ pub struct Supervision {
     pub restart_intensity: u32,
     /// See `restart_intensity`; 1 us to 1 year. Default 10 s. `GORUN_RESTART_PERIOD_MS`.
     pub restart_period: Duration,
+    /// Runs tasks on threads of the host, with a warning, while no process can be had. Off, they wait until one can.
+    /// Default on. `GORUN_GRACEFUL_DEGRADATION=0|1`.
+    pub graceful_degradation: bool,
     /// How long a worker beyond the first `workers_min` may be idle before it leaves; its seat is filled again when a
     /// task comes that no other is awake for. 1 us to 1 year. Default none: idle workers stay. `GORUN_WORKER_TIMEOUT_MS`.
     pub worker_timeout: Option<Duration>,
@@ -69,6 +72,7 @@ pub struct Supervision {
 pub(crate) struct SupervisionWishes {
     restart: Option<Restart>,
     intensity: Option<(u32, Duration)>,
+    graceful_degradation: Option<bool>,
     worker_timeout: Option<Duration>,
     workers_min: Option<u32>,
     health_monitoring: Option<bool>,
@@ -97,21 +101,23 @@ impl Supervision {
         let period = check_limit("restart_period", period.unwrap_or(PERIOD_DEFAULT))?;
         let worker_timeout = wishes.worker_timeout.or(read.milliseconds("GORUN_WORKER_TIMEOUT_MS")?);
         let workers_min = wishes.workers_min.or(read.parse("GORUN_WORKERS_MIN", "0..=120")?);
-        let switch = |wish: Option<bool>, variable| -> Result<bool, BuildError> {
+        let switch = |wish: Option<bool>, variable, usual: bool| -> Result<bool, BuildError> {
             let read = read.parse::<Switch>(variable, "0, 1")?.map(|on| on.0);
-            Ok(wish.or(read).unwrap_or(false))
+            Ok(wish.or(read).unwrap_or(usual))
         };
+        let degrades = switch(wishes.graceful_degradation, "GORUN_GRACEFUL_DEGRADATION", true)?;
         let after = |key, wish: Option<Duration>, variable| -> Result<Duration, BuildError> {
             check_limit(key, wish.or(read.milliseconds(variable)?).unwrap_or(HEALTH_DEFAULT))
         };
         Ok(Self {
-            health_monitoring: switch(wishes.health_monitoring, "GORUN_HEALTH_MONITORING")?,
-            kill_stuck: switch(wishes.kill_stuck, "GORUN_KILL_STUCK")?,
+            health_monitoring: switch(wishes.health_monitoring, "GORUN_HEALTH_MONITORING", false)?,
+            kill_stuck: switch(wishes.kill_stuck, "GORUN_KILL_STUCK", false)?,
             stuck_after: after("stuck_after", wishes.stuck_after, "GORUN_STUCK_AFTER_MS")?,
             stopped_after: after("stopped_after", wishes.stopped_after, "GORUN_STOPPED_AFTER_MS")?,
             restart: restart.unwrap_or_default(),
             restart_intensity: crashes,
             restart_period: period,
+            graceful_degradation: degrades,
             worker_timeout: worker_timeout.map(|time| check_limit("worker_timeout", time)).transpose()?,
             workers_min: in_range("workers_min", workers_min.unwrap_or(1), &WORKERS_MIN)?,
         })
@@ -142,6 +148,13 @@ impl Builder {
     /// a pause that grows each time, and others take its tasks. Deaths inside of tasks do not count, nor do planned ends.
     pub fn restart_intensity(mut self, crashes: u32, period: Duration) -> Self {
         self.wishes.supervision.intensity = Some((crashes, period));
+        self
+    }
+
+    /// False keeps tasks from ever running without isolation: while no process can be had they wait, and their deadlines
+    /// count, until one can. Otherwise threads of the host run them meanwhile, with a warning.
+    pub fn graceful_degradation(mut self, degrades: bool) -> Self {
+        self.wishes.supervision.graceful_degradation = Some(degrades);
         self
     }
 

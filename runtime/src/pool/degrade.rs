@@ -4,6 +4,7 @@
 //! be had again the thread is recalled: it leaves between two tasks, and what it held is buried like a worker's.
 
 use super::{Pool, PoolState, Trouble};
+use crate::mode::Mode;
 use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::Ordering;
@@ -16,6 +17,12 @@ use std::sync::{Arc, PoisonError};
 
 impl Pool {
     pub(super) fn degrade(&self, state: &mut PoolState, seat: u16) {
+        if self.config.mode == Mode::Process && !self.config.supervision.graceful_degradation {
+            // The seat stays empty; the roster tries again to fill it.
+            let text =
+                "no worker process can be had; tasks wait until one can, for graceful_degradation is off";
+            return self.warn_once(state, Trouble::Waiting, text);
+        }
         let Some(pool) = self.own.upgrade() else { return };
         let Some(record) = state.roster.degraded(seat, ticks::system_ns()) else { return };
         self.prepare(state, record, Some(seat));

@@ -497,6 +497,8 @@ enum Trouble {
     Refused,
     /// Every seat is empty.
     Alone,
+    /// The same, and no thread is to serve one.
+    Waiting,
 }
 
 fn roster_terms(config: &Config, commons: &Commons) -> roster::Terms {

@@ -70,6 +70,16 @@ fn a_zygote_that_cannot_be_had_for_a_while_costs_the_isolation_for_a_while() {
     assert_recovers("zygote");
 }
 
+#[test]
+fn without_graceful_degradation_tasks_wait_for_a_process() {
+    let _watchdog = Watchdog::start("without_graceful_degradation_tasks_wait_for_a_process");
+    for what in ["forks", "zygote"] {
+        let said = succeed(Command::new(env!("CARGO_BIN_EXE_recovers")).args([what, "strictly"]));
+        assert_eq!(said.out.trim(), "recovered", "{what}: {said:?}");
+        assert!(said.err.contains("graceful_degradation is off"), "{what}: {said:?}");
+    }
+}
+
 /// Three times over, and each time both the loss and the recovery are told.
 fn assert_recovers(what: &str) {
     let said = succeed(Command::new(env!("CARGO_BIN_EXE_recovers")).arg(what));

@@ -1,7 +1,7 @@
 //! Loses its worker processes for a while: the kernel refuses the zygote every fork, or the zygote itself is not to be
 //! had. Tasks go on, on a thread if need be, and in processes again once there are some.
 //!
-//! Argument: `forks` or `zygote`.
+//! Argument: `forks` or `zygote`; with `strictly` behind it tasks wait for a process instead.
 // UNSAFETY: limits of another process and user ids have no safe form in the standard library.
 #![expect(unsafe_code, reason = "prlimit and setuid have no safe form here")]
 
@@ -53,13 +53,15 @@ fn main() {
     if what == "forks" {
         become_nobody();
     }
-    let runtime = Runtime::builder().workers(2).quarantine_after(0).build().expect("build a runtime");
+    let strictly = std::env::args().nth(2).is_some();
+    let builder = Runtime::builder().workers(2).quarantine_after(0).graceful_degradation(!strictly);
+    let runtime = builder.build().expect("build a runtime");
+    if strictly {
+        return wait_for_processes(&runtime, &what);
+    }
     for round in 0..3 {
         assert_ne!(runtime.go(here).join(), Ok(here()), "isolated at first");
-        let lost = match what.as_str() {
-            "forks" => lose_forks(&runtime),
-            _ => lose_zygote(&runtime),
-        };
+        let lost = lose(&runtime, &what);
         // On a thread now, or still in a process if one was quicker than the limit.
         eventually(|| runtime.is_degraded());
         assert_eq!(runtime.go(here).join(), Ok(here()), "on a thread");
@@ -73,6 +75,29 @@ fn main() {
         let _ = await_family(&runtime, 1);
         assert_ne!(runtime.go(here).join(), Ok(here()), "isolated again in round {round}");
         crash(&runtime);
+    }
+    println!("recovered");
+}
+
+fn lose(runtime: &Runtime, what: &str) -> i32 {
+    if what == "forks" { lose_forks(runtime) } else { lose_zygote(runtime) }
+}
+
+/// No task runs while there is no process, and each does once there is one.
+fn wait_for_processes(runtime: &Runtime, what: &str) {
+    for _ in 0..3 {
+        assert_ne!(runtime.go(here).join(), Ok(here()), "isolated at first");
+        let lost = lose(runtime, what);
+        let waiting: Vec<_> = (0..10).map(|_| runtime.go(here)).collect();
+        let late = Task::with((), |()| 1_u8).deadline(std::time::Duration::from_millis(200));
+        assert!(matches!(late.go_on(runtime).join(), Err(TaskError::TimedOut { .. })));
+        assert!(!runtime.is_degraded());
+        find_again(what, lost);
+        for task in waiting {
+            let ran_in = task.join().expect("it has waited for a process");
+            assert_ne!(ran_in, here());
+        }
+        let _ = await_family(runtime, 1);
     }
     println!("recovered");
 }
