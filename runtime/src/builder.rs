@@ -55,19 +55,19 @@ impl Builder {
         self
     }
 
-    /// The [`Task::deadline`] of tasks that name none, 1 us to 1 year.
+    /// The [`Task::deadline`](crate::Task::deadline) of tasks that name none, 1 us to 1 year.
     pub fn deadline(mut self, after: Duration) -> Self {
         self.wishes.deadline = Some(after);
         self
     }
 
-    /// The [`Task::timeout`] of tasks that name none, 1 us to 1 year.
+    /// The [`Task::timeout`](crate::Task::timeout) of tasks that name none, 1 us to 1 year.
     pub fn timeout(mut self, after: Duration) -> Self {
         self.wishes.timeout = Some(after);
         self
     }
 
-    /// The [`Task::grace`] of tasks that name none, 1 us to 1 year.
+    /// The [`Task::grace`](crate::Task::grace) of tasks that name none, 1 us to 1 year.
     pub fn grace(mut self, after: Duration) -> Self {
         self.wishes.grace = Some(after);
         self
@@ -126,7 +126,7 @@ impl Builder {
         self
     }
 
-    /// Where tasks run that ask for no other [`Task::mode`].
+    /// Where tasks run that ask for no other [`Task::mode`](crate::Task::mode).
     pub fn mode(mut self, mode: Mode) -> Self {
         self.wishes.mode = Some(mode);
         self
