@@ -184,6 +184,10 @@ impl Server {
 
     /// True of a living worker, and of one that may be about to move into its record.
     fn is_worker(&self, relative: &Relative) -> bool {
+        if self.children.contains_key(&relative.pid) {
+            // Forked here, and perhaps on its way to its record and to its first task.
+            return true;
+        }
         if relative.name == NAME {
             // Forked by the last zygote in its last instant: it has not come as far as its own name.
             return true;
