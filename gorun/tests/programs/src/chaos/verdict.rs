@@ -68,12 +68,19 @@ pub fn judge(tally: &mut Tally, hunt: &Hunt, runs: &HashMap<u64, Vec<i32>>) -> V
     verdict
 }
 
+const SIGALRM: i32 = 14;
+/// Signals whose handler writes the stack down before the worker dies.
+const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
+
 /// What is left of an inner task's id: its parent's.
 const PARENT: u64 = (1 << 61) - 1;
 
 fn cause(loss: &Loss, hunt: &Hunt, deadly: &HashSet<i32>) -> Cause {
     let signals = hunt.kills.get(&loss.pid);
-    let fits = |signal: &i32| loss.signal == Some(*signal) || may_be_unknown(loss, hunt);
+    // A fault sent while the task unwound: its stack could not be walked then, and the alarm ended the walk.
+    let is_cut_short = |signal: &i32| loss.signal == Some(SIGALRM) && FAULTS.contains(signal);
+    let fits =
+        |signal: &i32| loss.signal == Some(*signal) || is_cut_short(signal) || may_be_unknown(loss, hunt);
     if is_planned(loss, hunt) {
         Cause::Planned
     } else if signals.is_some_and(|signals| signals.iter().any(fits)) {
