@@ -1,6 +1,6 @@
 //! Screen: the look at a task before it is published, in the host and in its workers.
 //!
-//! The host asks its ledger. A worker that starts tasks of its own asks the board in the segment, on which the host
+//! The host asks its ledger. A worker that starts tasks of its own asks the list in the segment, where the host
 //! posts what is quarantined; what stands there is believed only as far as refusing goes.
 
 use super::EAGER_BYTES_MAX;
@@ -11,7 +11,7 @@ use crate::error::TaskError;
 use crate::obituary;
 use gorun_shm::slots::{Descriptor, State};
 use gorun_shm::sync::{AtomicU64, Ordering};
-use gorun_worker::wire::board::BoardEntry;
+use gorun_worker::wire::quarantine::QuarantineEntry;
 use gorun_worker::wire::status::{MARK_HANDLES, MARK_IN_BLOCK, MARK_RANGE, Status};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zerocopy::IntoBytes;
@@ -87,7 +87,7 @@ impl Dispatcher {
     /// True if tasks of this function must be looked at.
     #[inline]
     pub(crate) fn is_watched(&self, function: u64) -> bool {
-        self.screen.may_suspect(function) || (self.is_nested() && self.commons.host.board.count() > 0)
+        self.screen.may_suspect(function) || (self.is_nested() && self.commons.host.quarantine.count() > 0)
     }
 
     /// Looks at a task of a watched function.
@@ -103,7 +103,7 @@ impl Dispatcher {
     ) -> Result<Fingerprint, TaskError> {
         let fingerprint = Fingerprint::of(task.function, input);
         let verdict = if self.is_nested() {
-            let posted = self.commons.host.board.find(fingerprint.word());
+            let posted = self.commons.host.quarantine.find(fingerprint.word());
             posted.map_or(Verdict::Pass, |entry| Verdict::Refuse {
                 crashes: entry.crashes,
                 last: Death { payload: [0, 0, entry.how, entry.who], attempt: entry.attempt },
@@ -150,7 +150,7 @@ impl Dispatcher {
     fn post(&self, ledger: &Ledger) {
         let newest = ledger.quarantined().into_iter().rev().map(|(fingerprint, case)| {
             let [_, _, how, who] = case.last.payload;
-            BoardEntry {
+            QuarantineEntry {
                 fingerprint: fingerprint.word(),
                 crashes: case.crashes,
                 attempt: case.last.attempt,
@@ -158,7 +158,7 @@ impl Dispatcher {
                 who,
             }
         });
-        self.commons.host.board.post(newest);
+        self.commons.host.quarantine.post(newest);
     }
 
     fn end_queued(&self, fingerprint: Fingerprint, crashes: u32, last: Death) {

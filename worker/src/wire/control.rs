@@ -1,7 +1,7 @@
 //! Records in the segment: what host and workers tell each other beside tasks.
 
 use super::black_box::BlackBox;
-use super::board::Board;
+use super::quarantine::QuarantineList;
 use super::recorder::Recorder;
 use gorun_macros::Shared;
 use gorun_shm::counters::Counter;
@@ -504,7 +504,7 @@ pub struct HostRecord {
     /// When workers make room for fresh ones.
     pub tenure: TenureTerms,
     /// What is quarantined.
-    pub board: Board,
+    pub quarantine: QuarantineList,
     /// Notices that found their ring full: the host then looks at every awaited task.
     pub notices_dropped: Counter,
     /// Ticks when the runtime started.

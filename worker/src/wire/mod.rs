@@ -3,10 +3,10 @@
 //! A change here changes [`map::LAYOUT_VERSION`].
 
 pub mod black_box;
-pub mod board;
 pub mod commons;
 pub mod control;
 pub mod ids;
 pub mod map;
+pub mod quarantine;
 pub mod recorder;
 pub mod status;
