@@ -101,7 +101,8 @@ impl Builder {
     }
 
     /// Deaths of workers after which a function is not run with the same input again, 0..=1000, 0 for never: see
-    /// [`Runtime::quarantine`]. What is killed at a deadline, by `kill` or for its memory does not count.
+    /// [`Runtime::quarantine`]. What is killed at a deadline, by `kill` or for its memory does not count, nor does what
+    /// dies in a jail, where a death costs nobody else anything.
     pub fn quarantine_after(mut self, crashes: u32) -> Self {
         self.wishes.quarantine_after = Some(crashes);
         self

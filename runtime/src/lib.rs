@@ -22,7 +22,6 @@ mod mode;
 mod obituary;
 pub mod observe;
 mod orphan;
-mod pace;
 mod patrol;
 mod pool;
 mod quarantine;

@@ -5,13 +5,13 @@
 //! follows from how long they take: about sixty microseconds, so that hand-over costs little and load stays even.
 
 mod hand_out;
+mod pace;
 
 use crate::book::RangeOutcome;
 use crate::deadlines::{Deadline, Limits};
 use crate::dispatch::Ticket;
 use crate::error::{Place, TaskError};
 use crate::handle::resolve;
-use crate::pace::{GRAIN_MAX, Pace, Round};
 use crate::quarantine::Stretch;
 use crate::results::{RangeReader, Step};
 use crate::runtime::Runtime;
@@ -21,6 +21,7 @@ use gorun_worker::codec::Portable;
 use gorun_worker::message::{self};
 use gorun_worker::parcel::Carried;
 use gorun_worker::range::{self};
+use pace::{GRAIN_MAX, Pace, Round};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;

@@ -289,7 +289,8 @@ impl<A: Portable, R: Portable> Task<A, R> {
         self
     }
 
-    /// Runs it there, whatever mode its runtime has. The first task of another mode than the runtime's starts a pool for it.
+    /// Runs it there, whatever mode its runtime has. The first task of another mode than the runtime's starts a pool for it,
+    /// which [`Runtime::stats`] does not count.
     ///
     /// Inside a task only [`Mode::Inline`] and the mode that the task itself runs in can be had.
     pub fn mode(mut self, mode: Mode) -> Self {

@@ -1,12 +1,12 @@
 //! Hand out: from the items of a map to ranges and tasks that are under way.
 
+use super::pace::{GRAIN_MAX, RANGE_BYTES_MAX, Round};
 use super::{Outcomes, Pending, UnderWay};
 use crate::book::Keep;
 use crate::deadlines::{Deadline, Limits};
 use crate::dispatch::Ticket;
 use crate::error::TaskError;
 use crate::jail::{self, Sentence, StockId};
-use crate::pace::{GRAIN_MAX, RANGE_BYTES_MAX, Round};
 use crate::quarantine::Fence;
 use crate::runtime::Runtime;
 use crate::task::{self, Kind, rejected};

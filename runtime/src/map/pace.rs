@@ -5,27 +5,27 @@ use gorun_shm::os::ticks::Rate;
 /// Run time that a range should have.
 const RANGE_NS: u64 = 60_000;
 /// Most items of a range.
-pub(crate) const GRAIN_MAX: u32 = 4096;
+pub(super) const GRAIN_MAX: u32 = 4096;
 /// Most bytes of input that a range takes together; a single item may be larger.
-pub(crate) const RANGE_BYTES_MAX: usize = 1 << 18;
+pub(super) const RANGE_BYTES_MAX: usize = 1 << 18;
 
 /// What was learned of the items so far.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     range_ticks: u64,
     item_ticks: Option<u64>,
-    pub(crate) item_bytes: usize,
-    pub(crate) result_bytes: usize,
-    pub(crate) grain: u32,
+    pub(super) item_bytes: usize,
+    pub(super) result_bytes: usize,
+    pub(super) grain: u32,
 }
 
 impl Pace {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let range_ticks = Rate::measured().ticks(RANGE_NS);
         Self { range_ticks, item_ticks: None, item_bytes: 32, result_bytes: 32, grain: 1 }
     }
 
-    pub(crate) fn learn(&mut self, items: u32, ticks: u64, result_bytes: u64) {
+    pub(super) fn learn(&mut self, items: u32, ticks: u64, result_bytes: u64) {
         let items = u64::from(items.max(1));
         let each = ticks / items;
         let smoothed = self.item_ticks.map_or(each, |known| (known * 3 + each) / 4);
@@ -41,16 +41,16 @@ impl Pace {
 
 /// The items of a range that are run together: those from `skip` to `count`, of `total`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Round {
-    pub(crate) total: u32,
-    pub(crate) count: u32,
-    pub(crate) skip: u32,
+pub(super) struct Round {
+    pub(super) total: u32,
+    pub(super) count: u32,
+    pub(super) skip: u32,
     /// True unless it is the first round over these items.
-    pub(crate) again: bool,
+    pub(super) again: bool,
 }
 
 impl Round {
-    pub(crate) fn of_all(total: u32) -> Self {
+    pub(super) fn of_all(total: u32) -> Self {
         Self { total, count: total, skip: 0, again: false }
     }
 }
