@@ -3,20 +3,41 @@
 use gorun_test_programs::program::succeed;
 use gorun_test_programs::{Watchdog, processes};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-fn program() -> Command {
+/// Where the programs of this test keep their files; gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // Relaxed: only the number matters.
+        let name = format!("gorun-jailed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&folder.0).expect("make a folder");
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn program(folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jailed"));
     // By their folder the processes of one run are known.
-    let folder = std::env::temp_dir().join(format!("gorun-jailed-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("make a folder");
-    command.env("GORUN_TEST_SECRET", "1").env("TMPDIR", folder);
+    command.env("GORUN_TEST_SECRET", "1").env("TMPDIR", &folder.0);
     command
 }
 
 /// Runs the attempts of these groups. Where the kernel lacks the jail, every task was refused by name instead.
 fn attempts(groups: &[&str]) {
-    let said = succeed(program().args(groups));
+    let folder = Folder::new();
+    let said = succeed(program(&folder).args(groups));
     if said.out.starts_with("refused: ") {
         assert!(said.out.contains("Landlock") || said.out.contains("seccomp"), "{}", said.out);
         return;
@@ -106,7 +127,8 @@ fn nothing_is_left_of_jails() {
 fn jailed_workers_die_with_their_host() {
     let _watchdog = Watchdog::start("jailed_workers_die_with_their_host");
     for _ in 0..3 {
-        let mut command = program();
+        let folder = Folder::new();
+        let mut command = program(&folder);
         command.arg("wait-to-be-killed").stdout(Stdio::piped());
         let mut host = command.spawn().expect("start the program");
         let mut line = String::new();
