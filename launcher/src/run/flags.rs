@@ -3,6 +3,7 @@
 //! A flag that is not given leaves its variable as it is. What a flag takes is what the runtime takes; a test below
 //! holds the two together.
 
+use super::supervision::SupervisionFlags;
 use crate::limit::{Limit, NotAllowed};
 use clap::ValueEnum;
 
@@ -75,6 +76,7 @@ pub(super) struct RuntimeFlags {
     /// [GORUN_QUARANTINE_AFTER]
     #[arg(long, value_name = "N", value_parser = crashes)]
     quarantine_after: Option<u64>,
+
     /// Jailed workers that may have a task at once, 1 to 120 [GORUN_JAILED_WORKERS; default: as many as workers]
     #[arg(long, value_name = "N", value_parser = workers)]
     jailed_workers: Option<u64>,
@@ -82,6 +84,9 @@ pub(super) struct RuntimeFlags {
     /// Run tasks on threads of the program, for debugging: a crash in one ends the program [GORUN_PROCESSES=0]
     #[arg(long)]
     threads: bool,
+
+    #[command(flatten)]
+    supervision: SupervisionFlags,
 }
 
 /// Where workers run.
@@ -124,7 +129,7 @@ impl RuntimeFlags {
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
         let placement = self.placement.map(|placement| ("GORUN_PLACEMENT", placement.name().to_owned()));
-        numbers.chain(placement).collect()
+        numbers.chain(placement).chain(self.supervision.environment()).collect()
     }
 }
 
@@ -160,7 +165,7 @@ fn memory(text: &str) -> Result<u64, NotAllowed> {
     MEMORY.parse_bytes(text)
 }
 
-fn limit_ms(text: &str) -> Result<u64, NotAllowed> {
+pub(super) fn limit_ms(text: &str) -> Result<u64, NotAllowed> {
     LIMIT_MS.parse(text)
 }
 
@@ -193,6 +198,7 @@ mod tests {
             quarantine_after: Some(5),
             jailed_workers: Some(2),
             threads: true,
+            supervision: SupervisionFlags::default(),
         };
         let expected = [
             ("GORUN_WORKERS", "3"),

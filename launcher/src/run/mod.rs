@@ -18,6 +18,7 @@
 mod attend;
 mod flags;
 mod reports;
+mod supervision;
 
 use crate::exit::{self, End};
 use crate::os::child::Program;
