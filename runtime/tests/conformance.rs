@@ -97,7 +97,7 @@ in_every_mode! {
     slices_come_back
     limits_are_kept_or_refused
     a_kill_ends_it_or_says_that_it_cannot
-    nothing_is_accepted_after_the_end
+    a_handle_ends_though_its_runtime_is_gone
 }
 
 /// A value that refuses to be encoded, or to be decoded.
@@ -359,7 +359,7 @@ mod behaviours {
         assert_eq!(outcome, if killed { Err(TaskError::Cancelled) } else { Ok(()) });
     }
 
-    pub(super) fn nothing_is_accepted_after_the_end(place: &Place) {
+    pub(super) fn a_handle_ends_though_its_runtime_is_gone(place: &Place) {
         let builder =
             Runtime::builder().workers(1).mode(if place.by_task { Mode::Thread } else { place.mode });
         let runtime = builder.build().expect("build a runtime");
