@@ -118,6 +118,25 @@ impl<'de> Deserialize<'de> for Parcel {
     }
 }
 
+/// A live block, which several processes write while they share it, as a serde value: what has no ends, a lock say.
+#[derive(Debug, Clone)]
+pub struct Living(pub SharedBlock);
+
+impl Serialize for Living {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pack(Carried::Bytes(self.0.clone()), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Living {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match unpack(deserializer)? {
+            Carried::Bytes(block) if block.is_live() => Ok(Self(block)),
+            _ => Err(D::Error::custom("a live block was expected, and something else came")),
+        }
+    }
+}
+
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Some(end) = self.again() else {
