@@ -12,17 +12,17 @@
 //! ```
 
 pub use gorun_runtime::channel::{BatchError, ChannelError, ChannelStats, Delivery, RecvFuture, SendFuture};
-pub use gorun_runtime::observe;
 pub use gorun_runtime::{
     Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
     BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, Health, Hedge,
     IntoFallback, IntoTask, Jail, JailPart, JailRefusal, JailStats, Map, Mode, Outcomes, Placement,
     PolicyStats, Quarantine, QuarantinedTask, RateLimit, RateLimitHandle, Receiver, RecentTask, RecvError,
     Rejection, ReplayError, Restart, ResultRefusal, Retry, RetryBudget, Runtime, SeatStats, SendError,
-    Sender, ShareError, SharedSlice, SliceLoan, Stats, Supervision, Task, TaskError, TaskHandle,
+    Sender, ShareError, SharedSlice, SliceLoan, Smt, Stats, Supervision, Task, TaskError, TaskHandle,
     ThreadFallback, WorkerHealth, WorkerState, channel, error, go, go_all, go_any, go_map, go_parallel,
     go_race, is_cancelled, rendezvous, select,
 };
+pub use gorun_runtime::{observe, topology};
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
 

@@ -3,6 +3,7 @@
 use crate::completions::CompletionsArguments;
 use crate::exit;
 use crate::run::RunArguments;
+use crate::topo::TopoArguments;
 use clap::{Parser, Subcommand};
 
 /// Runs programs that use gorun, and says what their workers did.
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     /// Run a program with gorun settings, and summarise its runtimes when it has ended
     #[command(after_help = exit::HELP)]
     Run(Box<RunArguments>),
+    /// Show this machine's processors, and where the workers of a runtime would run
+    Topo(TopoArguments),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
 }

@@ -10,6 +10,7 @@ mod limit;
 mod os;
 mod run;
 mod summary;
+mod topo;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Topo(arguments) => topo::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     ExitCode::from(code)

@@ -64,7 +64,8 @@ fn a_bad_flag_names_flag_value_and_range() {
         ("--queue-slots", "100", "powers of two, 64..=65536"),
         ("--message-bytes-max", "2G", "powers of two, 4096..=1073741824"),
         ("--spin-us", "1001", "0..=1000"),
-        ("--placement", "moon", "per-core, none"),
+        ("--placement", "moon", "per-core, per-l3, per-node, none"),
+        ("--smt", "on", "spread, pack, avoid"),
     ] {
         let output = output(&[flag, value, "--", "true"]);
         let said = text(&output.stderr);

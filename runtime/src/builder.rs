@@ -1,10 +1,11 @@
 //! Builder: what a runtime is to be like, said from code.
 
-use crate::config::{Placement, Wishes};
+use crate::config::{Config, Wishes};
 use crate::error::BuildError;
 use crate::jail::Jail;
 use crate::mode::Mode;
 use crate::runtime::{self, Runtime};
+use crate::topology::{Placement, Smt};
 use std::time::Duration;
 
 /// What a runtime is to be like. Settings left out come from `GORUN_*`, then from the defaults.
@@ -34,6 +35,12 @@ impl Builder {
     /// Where workers run.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.wishes.placement = Some(placement);
+        self
+    }
+
+    /// What is done with the further processors of a core.
+    pub fn smt(mut self, smt: Smt) -> Self {
+        self.wishes.smt = Some(smt);
         self
     }
 
@@ -145,5 +152,19 @@ impl Builder {
     /// cannot be had are no error, see [`Runtime::is_degraded`].
     pub fn build(self) -> Result<Runtime, BuildError> {
         runtime::counted(&self.wishes, None)
+    }
+
+    /// What [`Builder::build`] would start with, from code, environment and machine; starts nothing.
+    ///
+    /// ```
+    /// let config = gorun_runtime::Runtime::builder().workers(3).config()?;
+    /// assert_eq!(config.plan.seats().len(), 3);
+    /// # Ok::<(), gorun_runtime::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`] if a setting is not allowed.
+    pub fn config(&self) -> Result<Config, BuildError> {
+        Config::resolve(&self.wishes, |key| std::env::var(key).ok())
     }
 }

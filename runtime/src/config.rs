@@ -7,6 +7,8 @@ use crate::deadlines::Limits;
 use crate::error::BuildError;
 use crate::mode::Mode;
 use crate::supervision::{Supervision, SupervisionWishes};
+use crate::topology::{Placement, Plan, Smt, Topology};
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::jail::Jail;
 use gorun_worker::os::pin;
 use gorun_worker::wire::map::Shape;
@@ -16,33 +18,13 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Where workers run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// Each seat is pinned to a processor of its own, round and round if there are more seats.
-    PerCore,
-    /// The kernel decides.
-    None,
-}
-
-impl FromStr for Placement {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "per-core" => Ok(Self::PerCore),
-            "none" => Ok(Self::None),
-            _ => Err(()),
-        }
-    }
-}
-
 /// What was asked for; none means "not said".
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     pub(crate) workers: Option<usize>,
     pub(crate) spares: Option<usize>,
     pub(crate) placement: Option<Placement>,
+    pub(crate) smt: Option<Smt>,
     pub(crate) queue_slots: Option<u64>,
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) spin: Option<Duration>,
@@ -70,8 +52,12 @@ pub struct Config {
     /// Workers forked ahead to take a dead one's seat, 0..=8. Default 1. `GORUN_SPARES`.
     pub spares: u16,
     /// Where workers run. Default per core, and none under a cgroup quota below the number of processors.
-    /// `GORUN_PLACEMENT=per-core|none`.
+    /// `GORUN_PLACEMENT=per-core|per-l3|per-node|none`, or a list of processors such as `0-3,8`.
     pub placement: Placement,
+    /// What is done with the further processors of a core. Default spread. `GORUN_SMT=spread|pack|avoid`.
+    pub smt: Smt,
+    /// Where each seat's worker runs: what follows from the two above and the machine.
+    pub plan: Plan,
     /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 4096. `GORUN_QUEUE_SLOTS`.
     pub queue_slots: u32,
     /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
@@ -114,7 +100,7 @@ pub struct Config {
     /// How workers are looked after.
     pub supervision: Supervision,
     /// Processors this process may use.
-    pub cpus: Vec<u32>,
+    pub cpus: CpuSet,
 }
 
 const WORKERS: RangeInclusive<usize> = 1..=Shape::SEATS_MAX as usize;
@@ -140,12 +126,12 @@ impl Config {
         // Under a quota below the mask the kernel must be free to move workers to where time is left.
         let default_placement = if usable < cpus.len() { Placement::None } else { Placement::PerCore };
         let read = Environment { variable };
-        let workers = match wishes.workers {
-            Some(workers) => workers,
-            None => read.parse("GORUN_WORKERS", "1..=120")?.unwrap_or(usable.min(*WORKERS.end())),
-        };
+        let workers = wishes.workers.or(read.parse("GORUN_WORKERS", "1..=120")?);
+        let workers = workers.unwrap_or(usable.min(*WORKERS.end()));
         let spares = wishes.spares.or(read.parse("GORUN_SPARES", "0..=8")?).unwrap_or(1);
-        let placement = wishes.placement.or(read.parse("GORUN_PLACEMENT", "per-core, none")?);
+        let workers = narrow(in_range("workers", workers, &WORKERS)?);
+        let (placement, smt) = resolve_placement(wishes, &read, default_placement)?;
+        let plan = make_plan(&cpus, &placement, smt, workers)?;
         let slots = wishes.queue_slots.or(read.parse("GORUN_QUEUE_SLOTS", "powers of two, 64..=65536")?);
         let message = wishes
             .message_bytes_max
@@ -173,13 +159,15 @@ impl Config {
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
         let jailed = wishes.jailed_workers.or(read.parse("GORUN_JAILED_WORKERS", "1..=120")?);
-        let jailed = in_range("jailed_workers", jailed.unwrap_or(workers), &WORKERS)?;
+        let jailed = in_range("jailed_workers", jailed.unwrap_or(usize::from(workers)), &WORKERS)?;
         Ok(Self {
-            workers: narrow(in_range("workers", workers, &WORKERS)?),
+            workers,
             jailed_workers: narrow(jailed),
             jail: wishes.jail.clone().unwrap_or_default(),
             spares: narrow(in_range("spares", spares, &SPARES)?),
-            placement: placement.unwrap_or(default_placement),
+            placement,
+            smt,
+            plan,
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
@@ -203,15 +191,29 @@ impl Config {
         Limits { deadline: self.deadline, timeout: self.timeout, grace: self.grace }
     }
 
-    /// The processor of a seat, if seats have one.
-    pub(crate) fn cpu_of(&self, seat: u16) -> Option<u32> {
-        match self.placement {
-            Placement::PerCore if !self.cpus.is_empty() => {
-                Some(self.cpus[usize::from(seat) % self.cpus.len()])
-            }
-            _ => None,
-        }
+    /// The processors of a seat; none if the kernel decides.
+    pub(crate) fn cpus_of(&self, seat: u16) -> CpuSet {
+        self.plan.cpus_of(usize::from(seat))
     }
+}
+
+fn resolve_placement(
+    wishes: &Wishes,
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+    default: Placement,
+) -> Result<(Placement, Smt), BuildError> {
+    let placement = wishes.placement.clone().or(read.parse("GORUN_PLACEMENT", Placement::NAMES)?);
+    let smt = wishes.smt.or(read.parse("GORUN_SMT", Smt::NAMES)?);
+    Ok((placement.unwrap_or(default), smt.unwrap_or_default()))
+}
+
+fn make_plan(usable: &CpuSet, placement: &Placement, smt: Smt, workers: u16) -> Result<Plan, BuildError> {
+    let topology = match placement {
+        // Nothing is asked of the machine, so nothing is read.
+        Placement::None => return Ok(Plan::default()),
+        _ => Topology::of_machine().restricted(usable),
+    };
+    Ok(Plan::new(&topology, placement, smt, usize::from(workers))?)
 }
 
 /// Where tasks run that say nothing else.

@@ -1,6 +1,7 @@
 //! What can go wrong with a task, with a runtime, and what is said about it.
 
 use crate::evidence::Evidence;
+use crate::topology::PlacementError;
 use gorun_shm::SegmentError;
 use gorun_worker::jail::JailRefusal;
 use gorun_worker::wire::map::AttachError;
@@ -261,6 +262,9 @@ pub enum BuildError {
         /// What may be given.
         allowed: String,
     },
+    /// The placement names processors that cannot be used.
+    #[error("placement: {0}")]
+    Placement(#[from] PlacementError),
     /// No memory for the segment.
     #[error(transparent)]
     Segment(#[from] SegmentError),

@@ -38,11 +38,12 @@ mod symbols;
 mod tally;
 pub mod task;
 mod ticket;
+pub mod topology;
 
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
 pub use channel::{Backpressure, Channel, Receiver, RecvError, SendError, Sender, channel, rendezvous};
-pub use config::{Config, Placement};
+pub use config::Config;
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::{Evidence, RecentTask};
 pub use go::{go_all, go_any, go_map, go_parallel, go_race};
@@ -61,3 +62,4 @@ pub use supervise::{
 };
 pub use supervision::{Restart, Supervision};
 pub use task::{IntoTask, Task};
+pub use topology::{Placement, Smt};

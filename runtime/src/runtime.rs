@@ -522,7 +522,7 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
     host.pid.store(std::process::id(), Ordering::Relaxed);
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);
     host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);
-    let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpu_of(seat)).collect();
+    let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpus_of(seat).single()).collect();
     let dispatcher = Arc::new(Dispatcher::of_host(
         Arc::clone(&commons),
         Home::new(&cpus, rate),
@@ -541,7 +541,7 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
         workers: usize::from(config.jailed_workers),
         message_bytes_max: config.message_bytes_max,
         spin_ticks: spin,
-        cpus: config.cpus.clone(),
+        cpus: config.cpus,
     }));
     let supervise = shared.unwrap_or_else(|| Arc::new(Registry::new(Board::of_host(Arc::clone(&commons)))));
     let (pool, threads) = Pool::open(config, commons, Arc::clone(&dispatcher))?;

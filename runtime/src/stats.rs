@@ -2,6 +2,7 @@
 
 use gorun_shm::os::ticks::{self, Rate};
 use gorun_shm::sync::Ordering;
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::wire::commons::Commons;
 use serde::Serialize;
 use std::time::Duration;
@@ -72,8 +73,10 @@ pub struct SeatStats {
     pub seat: usize,
     /// Process id of the worker in it, if there is one.
     pub pid: Option<u32>,
-    /// Its processor, if it is pinned.
+    /// Its processor, if it is pinned to one.
     pub cpu: Option<usize>,
+    /// The processors it is pinned to; none if the kernel decides.
+    pub cpus: CpuSet,
     /// Which worker of the seat this is, from 1.
     pub generation: u64,
     /// Tasks run to their end, items of maps included.
@@ -152,7 +155,8 @@ fn seat_stats(commons: &Commons, seat: usize, rate: Rate) -> SeatStats {
     SeatStats {
         seat,
         pid: u32::try_from(assignment.pid).ok().filter(|pid| *pid != 0),
-        cpu: usize::try_from(assignment.cpu).ok().and_then(|cpu| cpu.checked_sub(1)),
+        cpu: assignment.cpus.single().and_then(|cpu| usize::try_from(cpu).ok()),
+        cpus: assignment.cpus,
         generation: assignment.generation,
         tasks: record.tasks.get(),
         panics: record.panics.get(),

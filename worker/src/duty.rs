@@ -5,6 +5,7 @@
 
 use crate::call::Call;
 use crate::context;
+use crate::cpu_set::CpuSet;
 use crate::exit;
 use crate::find::Finder;
 use crate::function;
@@ -86,7 +87,7 @@ pub struct Duty {
 type NoticeMemory = (View<RingHeader>, ViewSlice<AtomicU64>);
 
 /// Called when the worker takes a seat, to pin the thread.
-pub type OnSeat<'a> = &'a dyn Fn(u16, Option<u32>);
+pub type OnSeat<'a> = &'a dyn Fn(u16, CpuSet);
 
 impl Duty {
     /// A duty for the worker that lives in `record`; none if there is no such record.

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod call;
 pub mod codec;
 pub mod context;
+pub mod cpu_set;
 pub mod duty;
 pub mod end;
 pub mod exit;

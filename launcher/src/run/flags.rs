@@ -5,7 +5,7 @@
 
 use super::supervision::SupervisionFlags;
 use crate::limit::{Limit, NotAllowed};
-use clap::ValueEnum;
+use gorun::topology::{Placement, Smt};
 
 const WORKERS: Limit = Limit::whole(1, 120);
 const SPARES: Limit = Limit::whole(0, 8);
@@ -24,9 +24,13 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u64>,
 
-    /// Where workers run [GORUN_PLACEMENT; default: per-core]
+    /// Where workers run: per-core, per-l3, per-node, none, or processors such as 0-3,8 [GORUN_PLACEMENT; default: per-core]
     #[arg(long, value_name = "WHERE")]
     placement: Option<Placement>,
+
+    /// What is done with the further processors of a core: spread, pack or avoid [GORUN_SMT; default: spread]
+    #[arg(long, value_name = "HOW")]
+    smt: Option<Smt>,
 
     /// Workers kept ready to take a dead one's seat, 0 to 8 [GORUN_SPARES; default: 1]
     #[arg(long, value_name = "N", value_parser = spares)]
@@ -89,24 +93,6 @@ pub(super) struct RuntimeFlags {
     supervision: SupervisionFlags,
 }
 
-/// Where workers run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Placement {
-    /// Each worker on a processor of its own
-    PerCore,
-    /// Where the kernel likes
-    None,
-}
-
-impl Placement {
-    fn name(self) -> &'static str {
-        match self {
-            Self::PerCore => "per-core",
-            Self::None => "none",
-        }
-    }
-}
-
 impl RuntimeFlags {
     /// The variables that the given flags set.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
@@ -128,8 +114,9 @@ impl RuntimeFlags {
             ("GORUN_PROCESSES", self.threads.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
-        let placement = self.placement.map(|placement| ("GORUN_PLACEMENT", placement.name().to_owned()));
-        numbers.chain(placement).chain(self.supervision.environment()).collect()
+        let placement = self.placement.as_ref().map(|placement| ("GORUN_PLACEMENT", placement.to_string()));
+        let smt = self.smt.map(|smt| ("GORUN_SMT", smt.to_string()));
+        numbers.chain(placement).chain(smt).chain(self.supervision.environment()).collect()
     }
 }
 
@@ -183,7 +170,8 @@ mod tests {
     fn each_flag_sets_its_variable() {
         let flags = RuntimeFlags {
             workers: Some(3),
-            placement: Some(Placement::None),
+            placement: Some(Placement::Cores(vec![1, 0])),
+            smt: Some(Smt::Avoid),
             spares: Some(0),
             queue_slots: Some(64),
             message_bytes_max: Some(8192),
@@ -216,17 +204,10 @@ mod tests {
             ("GORUN_QUARANTINE_AFTER", "5"),
             ("GORUN_JAILED_WORKERS", "2"),
             ("GORUN_PROCESSES", "0"),
-            ("GORUN_PLACEMENT", "none"),
+            ("GORUN_PLACEMENT", "1,0"),
+            ("GORUN_SMT", "avoid"),
         ];
         assert_eq!(flags.environment(), expected.map(|(key, value)| (key, value.to_owned())));
-    }
-
-    #[test]
-    fn placement_names_are_the_runtimes() {
-        for placement in Placement::value_variants() {
-            assert!(placement.name().parse::<gorun::Placement>().is_ok());
-            assert_eq!(placement.to_possible_value().unwrap().get_name(), placement.name());
-        }
     }
 
     /// What the runtime says is allowed when it refuses a number just over the limit.

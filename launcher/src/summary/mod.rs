@@ -74,7 +74,8 @@ struct RuntimeView {
 struct SeatView {
     seat: usize,
     worker_pid: Option<u32>,
-    cpu: Option<usize>,
+    /// Processors it is pinned to, as a list; empty if the kernel decides.
+    cpus: String,
     generation: u64,
     tasks: u64,
     panics: u64,
@@ -120,7 +121,7 @@ impl SeatView {
         Self {
             seat: seat.seat,
             worker_pid: seat.pid,
-            cpu: seat.cpu,
+            cpus: seat.cpus.to_string(),
             generation: seat.generation,
             tasks: seat.tasks,
             panics: seat.panics,
@@ -141,7 +142,7 @@ impl SeatView {
 fn sample() -> Summary<RuntimeView> {
     let seat = SeatView {
         worker_pid: Some(4243),
-        cpu: Some(0),
+        cpus: "0".to_owned(),
         generation: 1,
         tasks: 700,
         panics: 1,

@@ -104,7 +104,7 @@ fn row(seat: &SeatView) -> Vec<String> {
     vec![
         seat.seat.to_string(),
         or_dash(seat.worker_pid.map(|pid| pid.to_string())),
-        or_dash(seat.cpu.map(|cpu| cpu.to_string())),
+        or_dash(Some(seat.cpus.clone()).filter(|cpus| !cpus.is_empty())),
         seat.tasks.to_string(),
         percent(seat.busy_share),
         seat.steals.to_string(),

@@ -12,6 +12,7 @@ use crate::book::Outcome;
 use crate::error::{Rejection, TaskError};
 use gorun_shm::os::{futex, ticks};
 use gorun_shm::sync::{AtomicU32, Ordering, spin_hint};
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::jail::{Jail, JailRefusal};
 use gorun_worker::os::jail as os_jail;
 use gorun_worker::os::poll::WakeUp;
@@ -31,7 +32,7 @@ pub(crate) struct Settings {
     /// How long a worker or a waiting thread spins before it sleeps.
     pub(crate) spin_ticks: u64,
     /// Processors that jailed workers may run on.
-    pub(crate) cpus: Vec<u32>,
+    pub(crate) cpus: CpuSet,
 }
 
 /// See the module's head.

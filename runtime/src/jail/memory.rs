@@ -11,6 +11,7 @@ use gorun_shm::os::ticks;
 use gorun_shm::slots::{Descriptor, State, Word};
 use gorun_shm::sync::{AtomicU32, Ordering};
 use gorun_shm::{OwnerId, Segment, SegmentError};
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::function;
 use gorun_worker::message;
 use gorun_worker::wire::black_box::LastWords;
@@ -66,7 +67,7 @@ impl Memory {
         // Relaxed, both: the worker is forked later.
         host.spin_ticks.store(spin_ticks, Ordering::Relaxed);
         host.start_ticks.store(ticks::now(), Ordering::Relaxed);
-        commons.workers[usize::from(WORKER)].prepare(0, None);
+        commons.workers[usize::from(WORKER)].prepare(0, CpuSet::default());
         Ok(Self { commons })
     }
 

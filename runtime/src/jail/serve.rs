@@ -35,7 +35,7 @@ pub(super) struct Jailer {
 impl Jailer {
     fn start(keeper: &Keeper) -> io::Result<Self> {
         let (read_end, write_end) = open_lease()?;
-        let link = Link::start_jailer(read_end.as_fd(), keeper.settings.cpus.clone())?;
+        let link = Link::start_jailer(read_end.as_fd(), keeper.settings.cpus)?;
         Ok(Self { link, lease: Lease(write_end), process: None, is_ready: false })
     }
 

@@ -9,6 +9,7 @@ use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::Ordering;
 use gorun_worker::context;
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::duty::{Duty, Kind};
 use gorun_worker::os::pin;
 use gorun_worker::wire::control::Departure;
@@ -30,11 +31,7 @@ impl Pool {
         let body = move || {
             let _leaving = Leaving { pool: &pool, record };
             let Some(duty) = Duty::new(Arc::clone(&pool.commons), record, Kind::Thread) else { return };
-            let settle = |_, cpu: Option<u32>| {
-                if !cpu.is_some_and(pin::pin) {
-                    pin::unpin(&pool.config.cpus);
-                }
-            };
+            let settle = |_, cpus: CpuSet| pin::settle(&cpus, &pool.config.cpus);
             Rc::new(duty).serve(&settle);
         };
         match std::thread::Builder::new().name(format!("gorun-seat-{seat}")).spawn(body) {

@@ -1,6 +1,7 @@
 //! Link: the control socket to a living zygote, and how a zygote comes to life.
 
 use gorun_shm::Segment;
+use gorun_worker::cpu_set::CpuSet;
 use gorun_worker::jail::Jail;
 use gorun_worker::os::{fork, identity, offspring, poll, socket};
 use gorun_worker::zygote::protocol::{self, Birth, News, Order, Received};
@@ -23,7 +24,7 @@ pub(crate) struct Hello {
     /// Workers to fork at once.
     pub(crate) first: Vec<Birth>,
     /// Processors that a worker without a processor of its own may run on.
-    pub(crate) cpus: Vec<u32>,
+    pub(crate) cpus: CpuSet,
     /// Marks every process of the runtime, and what these start.
     pub(crate) family: u128,
     /// True if it is not the first.
@@ -59,7 +60,7 @@ impl Link {
     ///
     /// # Blocking
     /// As [`Link::start`].
-    pub(crate) fn start_jailer(lease: BorrowedFd<'_>, cpus: Vec<u32>) -> io::Result<Self> {
+    pub(crate) fn start_jailer(lease: BorrowedFd<'_>, cpus: CpuSet) -> io::Result<Self> {
         let started =
             Self::execute(|token| Order::HelloJailer { token, cpus }, &[lease], (None, is_for_jails));
         started.map(|(link, _)| link)

@@ -417,7 +417,8 @@ impl Pool {
         state.killed.remove(&record);
         let worker = &self.commons.workers[usize::from(record)];
         death_word::clear(&worker.death_word);
-        worker.prepare(seat.map_or(NO_SEAT, u32::from), seat.and_then(|seat| self.config.cpu_of(seat)));
+        let cpus = seat.map(|seat| self.config.cpus_of(seat)).unwrap_or_default();
+        worker.prepare(seat.map_or(NO_SEAT, u32::from), cpus);
         if let Some(seat) = seat {
             self.note_tasks(state, seat);
             self.dispatcher.home.set_worker(seat, Some(record));
@@ -427,7 +428,7 @@ impl Pool {
     fn seat_spare(&self, state: &mut PoolState, record: u16, seat: u16) {
         self.note_tasks(state, seat);
         let worker = &self.commons.workers[usize::from(record)];
-        worker.assign(u32::from(seat), self.config.cpu_of(seat));
+        worker.assign(u32::from(seat), self.config.cpus_of(seat));
         self.dispatcher.home.set_worker(seat, Some(record));
         worker.bell.ring();
         self.commons.seats[usize::from(seat)].restarts.add(1);
@@ -440,7 +441,7 @@ impl Pool {
             record: u64::from(record),
             generation: u64::from(generation),
             pid: u64::try_from(pid).unwrap_or(0),
-            cpu: self.config.cpu_of(seat).map_or(0, |cpu| u64::from(cpu) + 1),
+            cpus: self.config.cpus_of(seat),
         });
     }
 

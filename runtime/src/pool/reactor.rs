@@ -106,7 +106,7 @@ fn try_start(pool: &Pool, state: &mut PoolState) -> io::Result<(Link, Option<Own
     let (first, later) = if pool.streams.is_none() { (unborn, Vec::new()) } else { (Vec::new(), unborn) };
     let hello = Hello {
         first: first.into_iter().map(|record| pool.birth_in(record)).collect(),
-        cpus: pool.config.cpus.clone(),
+        cpus: pool.config.cpus,
         family: state.family,
         is_successor: state.roster.has_orphans(),
     };

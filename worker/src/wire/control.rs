@@ -3,6 +3,7 @@
 use super::black_box::BlackBox;
 use super::quarantine::QuarantineList;
 use super::recorder::Recorder;
+use crate::cpu_set::{self, CpuSet};
 use gorun_macros::Shared;
 use gorun_shm::counters::Counter;
 use gorun_shm::doorbell::Doorbell;
@@ -45,8 +46,8 @@ pub struct WorkerRecord {
     command: AtomicU32,
     /// Seat assigned plus one, 0 while none was ever written; [`NO_SEAT`] for a spare. Written by the host.
     seat: AtomicU32,
-    /// Processor to pin to plus one, 0 for none. Written by the host before `seat`.
-    cpu: AtomicU32,
+    /// Processors to pin to, as the words of a set; none where the kernel decides. Written by the host before `seat`.
+    cpus: [AtomicU64; cpu_set::WORDS],
     /// 1 while the task that runs here waits for others: what stands in line behind it is for other workers.
     blocked: AtomicU32,
     /// Which worker lives here: birth 63..32 | process id 31..0, 0 while nobody has moved in. The host writes the
@@ -168,7 +169,7 @@ impl Intent {
 impl WorkerRecord {
     /// Gives the record its first words before the worker is forked, and a birth that no earlier one had. Only
     /// after the last worker's death was confirmed.
-    pub fn prepare(&self, seat: u32, cpu: Option<u32>) {
+    pub fn prepare(&self, seat: u32, cpus: CpuSet) {
         self.black_box.clear();
         self.recorder.clear();
         // Relaxed: the fork (or the thread start) that follows orders these before the worker's reads.
@@ -184,7 +185,7 @@ impl WorkerRecord {
         for depth in 0..DEPTH_MAX {
             self.duty.note_progress(depth, RangeProgress::default());
         }
-        self.assign(seat, cpu);
+        self.assign(seat, cpus);
         let birth = self.birth().wrapping_add(1);
         // Release: pairs with the exchange in `move_in`, for a worker of an earlier fork that comes late.
         self.tenant.store(u64::from(birth) << 32, Ordering::Release);
@@ -227,20 +228,23 @@ impl WorkerRecord {
     }
 
     /// Puts the worker in `seat`; the caller rings the bell.
-    pub fn assign(&self, seat: u32, cpu: Option<u32>) {
-        self.cpu.store(cpu.map_or(0, |cpu| cpu + 1), Ordering::Relaxed); // Relaxed: published by `seat`.
-        // Release: pairs with the Acquire in `seat`; publishes `cpu`.
+    pub fn assign(&self, seat: u32, cpus: CpuSet) {
+        for (place, word) in self.cpus.iter().zip(cpus.words()) {
+            place.store(*word, Ordering::Relaxed); // Relaxed: published by `seat`.
+        }
+        // Release: pairs with the Acquire in `seat`; publishes `cpus`.
         self.seat.store(seat, Ordering::Release);
     }
 
-    /// The seat and the processor that go with it; none for a spare.
+    /// The seat and the processors that go with it; none for a spare.
     #[inline]
     #[must_use]
-    pub fn seat(&self) -> Option<(u16, Option<u32>)> {
+    pub fn seat(&self) -> Option<(u16, CpuSet)> {
         // Acquire: pairs with the Release in `assign`.
         let seat = self.seat.load(Ordering::Acquire);
-        let cpu = self.cpu.load(Ordering::Relaxed).checked_sub(1); // Relaxed: ordered by the load above.
-        u16::try_from(seat).ok().map(|seat| (seat, cpu))
+        // Relaxed: ordered by the load above.
+        let cpus = || CpuSet::from_words(std::array::from_fn(|word| self.cpus[word].load(Ordering::Relaxed)));
+        u16::try_from(seat).ok().map(|seat| (seat, cpus()))
     }
 
     /// Asks the task that is run at `depth` to stop. Another that is there by then does not take it for its own.
@@ -402,16 +406,18 @@ pub struct Assignment {
     pub generation: u64,
     /// Its process id, 0 while the seat is empty.
     pub pid: u64,
-    /// Its processor plus one, 0 for none.
-    pub cpu: u64,
+    /// Its processors; none if the kernel decides.
+    pub cpus: CpuSet,
 }
+
+const ASSIGNMENT_WORDS: usize = 3 + cpu_set::WORDS;
 
 /// A seat's books: who sits there, and counters that survive its workers.
 #[repr(C, align(128))]
 #[derive(Debug, Shared)]
 pub struct SeatRecord {
     /// Written by the host at each change, read by anybody.
-    assignment: SeqLock<4>,
+    assignment: SeqLock<ASSIGNMENT_WORDS>,
     /// Tasks run to their end, items of ranges included. Written by the seat's worker.
     pub tasks: Counter,
     /// Of those, how many panicked. Written by the seat's worker.
@@ -455,15 +461,20 @@ pub struct Ledger {
 impl SeatRecord {
     /// Publishes who sits here. Only the host.
     pub fn assign(&self, assignment: Assignment) {
-        let Assignment { record, generation, pid, cpu } = assignment;
-        self.assignment.write(&[record, generation, pid, cpu]);
+        let Assignment { record, generation, pid, cpus } = assignment;
+        let mut words = [0; ASSIGNMENT_WORDS];
+        let (who, where_to) = words.split_at_mut(3);
+        who.copy_from_slice(&[record, generation, pid]);
+        where_to.copy_from_slice(cpus.words());
+        self.assignment.write(&words);
     }
 
     /// Who sits here; none while the host is changing it or died doing so.
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment> {
-        let [record, generation, pid, cpu] = self.assignment.read().ok()?;
-        Some(Assignment { record, generation, pid, cpu })
+        let words = self.assignment.read().ok()?;
+        let [record, generation, pid, cpus @ ..] = words;
+        Some(Assignment { record, generation, pid, cpus: CpuSet::from_words(cpus) })
     }
 }
 

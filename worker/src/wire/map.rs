@@ -28,7 +28,7 @@ use thiserror::Error;
 /// First word of every segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 /// Changes whenever a record, a slot or the map changes.
-pub const LAYOUT_VERSION: u64 = 3;
+pub const LAYOUT_VERSION: u64 = 4;
 /// Breakers that processes can share, by name: as many as services a program calls, and 9 KB each once used.
 pub const BREAKERS: usize = 64;
 

@@ -1,5 +1,6 @@
 //! What host and zygote say over the control socket: one packet a message, descriptors beside it.
 
+use crate::cpu_set::CpuSet;
 use crate::jail::{Jail, JailRefusal};
 use crate::os::socket::{self, Packet};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -29,7 +30,7 @@ pub enum Order {
         /// Workers to fork at once.
         first: Vec<Birth>,
         /// Processors that a worker without a processor of its own may run on.
-        cpus: Vec<u32>,
+        cpus: CpuSet,
         /// True if a zygote was there before: it may have left processes that are nobody's children now.
         is_successor: bool,
     },
@@ -43,7 +44,7 @@ pub enum Order {
         /// Must match the environment mark.
         token: u128,
         /// Processors that its workers may run on.
-        cpus: Vec<u32>,
+        cpus: CpuSet,
     },
     /// Fork a jailed worker into a segment of its own; with the segment, and what it wakes the host by.
     Jail {

@@ -10,6 +10,7 @@
 //! outlives its worker.
 
 use super::protocol::{self, Birth, News, Order, Received};
+use crate::cpu_set::CpuSet;
 use crate::duty::{Duty, Kind};
 use crate::jail::{Jail, JailPart, JailRefusal};
 use crate::os::children::{self, Deaths};
@@ -40,7 +41,7 @@ struct Server {
     /// None in a zygote of jailed workers.
     commons: Option<Arc<Commons>>,
     lease: OwnedFd,
-    cpus: Vec<u32>,
+    cpus: CpuSet,
     /// Which record each living child has.
     children: HashMap<i32, u16>,
     /// What the runtime's processes are marked with.
@@ -91,7 +92,7 @@ fn fail(socket: &OwnedFd, reason: String) -> i32 {
 }
 
 impl Server {
-    fn open(socket: OwnedFd, bytes: u64, descriptors: Vec<OwnedFd>, cpus: Vec<u32>) -> Result<Self, i32> {
+    fn open(socket: OwnedFd, bytes: u64, descriptors: Vec<OwnedFd>, cpus: CpuSet) -> Result<Self, i32> {
         let Ok([file, lease]) = <[OwnedFd; 2]>::try_from(descriptors) else {
             return Err(fail(&socket, "the segment or the lease did not arrive".into()));
         };
@@ -102,7 +103,7 @@ impl Server {
     }
 
     /// A zygote of jailed workers: what it has mapped, all of them would have.
-    fn open_jailer(socket: OwnedFd, descriptors: Vec<OwnedFd>, cpus: Vec<u32>) -> Result<Self, i32> {
+    fn open_jailer(socket: OwnedFd, descriptors: Vec<OwnedFd>, cpus: CpuSet) -> Result<Self, i32> {
         let Ok([lease]) = <[OwnedFd; 1]>::try_from(descriptors) else {
             return Err(fail(&socket, "the lease did not arrive".into()));
         };
@@ -113,7 +114,7 @@ impl Server {
         socket: OwnedFd,
         commons: Option<Arc<Commons>>,
         lease: OwnedFd,
-        cpus: Vec<u32>,
+        cpus: CpuSet,
     ) -> Result<Self, i32> {
         let deaths = match Deaths::watch() {
             Ok(deaths) => deaths,
@@ -301,7 +302,7 @@ impl Server {
         let Some(commons) = &self.commons else { return exit::INTERNAL };
         let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
         match move_in(commons, record, birth) {
-            Ok(duty) => Rc::new(duty).serve(&|_, cpu| self.settle(cpu)),
+            Ok(duty) => Rc::new(duty).serve(&|_, cpus| pin::settle(&cpus, &self.cpus)),
             Err(code) => return code,
         }
         exit::ASKED
@@ -341,13 +342,6 @@ impl Server {
             }
         }
         exit::ASKED
-    }
-
-    fn settle(&self, cpu: Option<u32>) {
-        let pinned = cpu.is_some_and(pin::pin);
-        if !pinned {
-            pin::unpin(&self.cpus);
-        }
     }
 }
 
