@@ -8,7 +8,8 @@ use crate::runtime::{self, Runtime};
 use crate::topology::{Placement, Smt};
 use std::time::Duration;
 
-/// What a runtime is to be like. Settings left out come from `GORUN_*`, then from the defaults.
+/// What a runtime is to be like. Settings left out come from `GORUN_*`, then from
+/// `gorun.toml`, then from the defaults.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder {

@@ -1,9 +1,10 @@
-//! Config: every setting of a runtime, from builder and environment, validated once.
+//! Config: every setting of a runtime, from builder, environment and file, validated once.
 //!
-//! Order of precedence: the builder's call, then `GORUN_*`, then the default. A bad value is an error that
-//! names the key, the value and what is allowed; it is never silently replaced.
+//! Order of precedence: the builder's call, then `GORUN_*`, then `gorun.toml`, then the default (`environment`). A bad value
+//! is an error that names the key, the value and what is allowed; it is never silently replaced.
 
 use crate::deadlines::Limits;
+use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
 use crate::mode::Mode;
 use crate::supervision::{Supervision, SupervisionWishes};
@@ -15,7 +16,6 @@ use gorun_worker::wire::map::Shape;
 use std::fmt::Display;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// What was asked for; none means "not said".
@@ -121,11 +121,10 @@ impl Config {
     ) -> Result<Self, BuildError> {
         let cpus = pin::allowed();
         // The standard library's count heeds a cgroup's quota as well as the mask.
-        let quota = std::thread::available_parallelism().map_or(usize::MAX, NonZero::get);
-        let usable = cpus.len().min(quota).max(1);
+        let usable = std::thread::available_parallelism().map_or(cpus.len(), NonZero::get);
         // Under a quota below the mask the kernel must be free to move workers to where time is left.
         let default_placement = if usable < cpus.len() { Placement::None } else { Placement::PerCore };
-        let read = Environment { variable };
+        let read = Environment::open(variable)?;
         let workers = wishes.workers.or(read.parse("GORUN_WORKERS", "1..=120")?);
         let workers = workers.unwrap_or(usable.min(*WORKERS.end()));
         let spares = wishes.spares.or(read.parse("GORUN_SPARES", "0..=8")?).unwrap_or(1);
@@ -156,13 +155,14 @@ impl Config {
         let capture_stderr =
             wishes.capture_stderr.or(read.parse::<Switch>("GORUN_CAPTURE_STDERR", "0, 1")?.map(|on| on.0));
         let supervision = Supervision::resolve(&wishes.supervision, &read)?;
+        let mode = resolve_mode(wishes.mode, &read)?;
         let slots = in_range("queue_slots", slots.unwrap_or(4096), &QUEUE_SLOTS)?;
         let message = in_range("message_bytes_max", message.unwrap_or(1 << 30), &MESSAGE_BYTES)?;
-        let jailed = wishes.jailed_workers.or(read.parse("GORUN_JAILED_WORKERS", "1..=120")?);
-        let jailed = in_range("jailed_workers", jailed.unwrap_or(usize::from(workers)), &WORKERS)?;
+        let jailed_workers = resolve_jailed(wishes, &read, workers)?;
+        read.check_unused()?;
         Ok(Self {
             workers,
-            jailed_workers: narrow(jailed),
+            jailed_workers,
             jail: wishes.jail.clone().unwrap_or_default(),
             spares: narrow(in_range("spares", spares, &SPARES)?),
             placement,
@@ -171,7 +171,7 @@ impl Config {
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
-            mode: resolve_mode(wishes.mode, &read)?,
+            mode,
             deadline,
             timeout,
             grace,
@@ -195,6 +195,15 @@ impl Config {
     pub(crate) fn cpus_of(&self, seat: u16) -> CpuSet {
         self.plan.cpus_of(usize::from(seat))
     }
+}
+
+fn resolve_jailed(
+    wishes: &Wishes,
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+    workers: u16,
+) -> Result<u16, BuildError> {
+    let jailed = wishes.jailed_workers.or(read.parse("GORUN_JAILED_WORKERS", "1..=120")?);
+    Ok(narrow(in_range("jailed_workers", jailed.unwrap_or(usize::from(workers)), &WORKERS)?))
 }
 
 fn resolve_placement(
@@ -224,43 +233,6 @@ fn resolve_mode(
     let asked = wish.or(read.parse("GORUN_MODE", Mode::NAMES)?);
     let processes = read.parse::<Switch>("GORUN_PROCESSES", "0, 1")?.is_none_or(|on| on.0);
     Ok(asked.unwrap_or(if processes { Mode::Process } else { Mode::Thread }))
-}
-
-/// `0` or `1` in the environment.
-pub(crate) struct Switch(pub(crate) bool);
-
-impl FromStr for Switch {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "0" => Ok(Self(false)),
-            "1" => Ok(Self(true)),
-            _ => Err(()),
-        }
-    }
-}
-
-pub(crate) struct Environment<F> {
-    variable: F,
-}
-
-impl<F: Fn(&str) -> Option<String>> Environment<F> {
-    pub(crate) fn parse<T: FromStr>(
-        &self,
-        key: &'static str,
-        allowed: &str,
-    ) -> Result<Option<T>, BuildError> {
-        let Some(text) = (self.variable)(key) else { return Ok(None) };
-        match text.trim().parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(BuildError::OutOfRange { key, value: text, allowed: allowed.to_owned() }),
-        }
-    }
-
-    pub(crate) fn milliseconds(&self, key: &'static str) -> Result<Option<Duration>, BuildError> {
-        Ok(self.parse(key, "1..=31536000000")?.map(Duration::from_millis))
-    }
 }
 
 pub(crate) fn in_range<T: PartialOrd + Display + Copy>(

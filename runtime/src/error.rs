@@ -262,6 +262,14 @@ pub enum BuildError {
         /// What may be given.
         allowed: String,
     },
+    /// The file with settings cannot be used.
+    #[error("{path}: {reason}")]
+    File {
+        /// Where it lies.
+        path: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The placement names processors that cannot be used.
     #[error("placement: {0}")]
     Placement(#[from] PlacementError),

@@ -9,6 +9,7 @@ pub mod config;
 mod deadlines;
 mod dispatch;
 mod endings;
+mod environment;
 pub mod error;
 mod evidence;
 mod go;

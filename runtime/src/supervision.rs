@@ -1,7 +1,8 @@
 //! Supervision: the settings of how a runtime looks after its workers, validated once like the others in `config`.
 
 use crate::builder::Builder;
-use crate::config::{Environment, Switch, check_limit, in_range};
+use crate::config::{check_limit, in_range};
+use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
 use gorun_worker::wire::map::Shape;
 use std::ops::RangeInclusive;

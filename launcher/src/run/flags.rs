@@ -20,6 +20,10 @@ const LIMIT_MS: Limit = Limit::whole(1, 365 * 24 * 3600 * 1000);
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Runtime settings")]
 pub(super) struct RuntimeFlags {
+    /// File with settings, for example workers = 4; weaker than flags [GORUN_CONFIG; default: gorun.toml, if there is one]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    config: Option<String>,
+
     /// Worker processes, 1 to 120 [GORUN_WORKERS; default: one per usable processor]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u64>,
@@ -115,8 +119,9 @@ impl RuntimeFlags {
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
         let placement = self.placement.as_ref().map(|placement| ("GORUN_PLACEMENT", placement.to_string()));
+        let file = self.config.clone().map(|file| ("GORUN_CONFIG", file));
         let smt = self.smt.map(|smt| ("GORUN_SMT", smt.to_string()));
-        numbers.chain(placement).chain(smt).chain(self.supervision.environment()).collect()
+        numbers.chain(file).chain(placement).chain(smt).chain(self.supervision.environment()).collect()
     }
 }
 
@@ -169,6 +174,7 @@ mod tests {
     #[test]
     fn each_flag_sets_its_variable() {
         let flags = RuntimeFlags {
+            config: Some("some.toml".to_owned()),
             workers: Some(3),
             placement: Some(Placement::Cores(vec![1, 0])),
             smt: Some(Smt::Avoid),
@@ -204,6 +210,7 @@ mod tests {
             ("GORUN_QUARANTINE_AFTER", "5"),
             ("GORUN_JAILED_WORKERS", "2"),
             ("GORUN_PROCESSES", "0"),
+            ("GORUN_CONFIG", "some.toml"),
             ("GORUN_PLACEMENT", "1,0"),
             ("GORUN_SMT", "avoid"),
         ];
