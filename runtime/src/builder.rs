@@ -1,5 +1,6 @@
 //! Builder: what a runtime is to be like, said from code.
 
+use crate::balance::LoadBalancing;
 use crate::config::{Config, Wishes};
 use crate::error::BuildError;
 use crate::jail::Jail;
@@ -42,6 +43,18 @@ impl Builder {
     /// What is done with the further processors of a core.
     pub fn smt(mut self, smt: Smt) -> Self {
         self.wishes.smt = Some(smt);
+        self
+    }
+
+    /// How tasks are spread over the seats.
+    pub fn load_balancing(mut self, balancing: LoadBalancing) -> Self {
+        self.wishes.load_balancing = Some(balancing);
+        self
+    }
+
+    /// Whether idle workers take tasks that wait for others.
+    pub fn work_stealing(mut self, on: bool) -> Self {
+        self.wishes.work_stealing = Some(on);
         self
     }
 

@@ -3,6 +3,7 @@
 //! Order of precedence: the builder's call, then `GORUN_*`, then `gorun.toml`, then the default (`environment`). A bad value
 //! is an error that names the key, the value and what is allowed; it is never silently replaced.
 
+use crate::balance::LoadBalancing;
 use crate::deadlines::Limits;
 use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
@@ -25,6 +26,8 @@ pub(crate) struct Wishes {
     pub(crate) spares: Option<usize>,
     pub(crate) placement: Option<Placement>,
     pub(crate) smt: Option<Smt>,
+    pub(crate) load_balancing: Option<LoadBalancing>,
+    pub(crate) work_stealing: Option<bool>,
     pub(crate) queue_slots: Option<u64>,
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) spin: Option<Duration>,
@@ -58,6 +61,12 @@ pub struct Config {
     pub smt: Smt,
     /// Where each seat's worker runs: what follows from the two above and the machine.
     pub plan: Plan,
+    /// How tasks are spread over the seats. Default the least busy. `GORUN_LOAD_BALANCING=least-busy|round-robin`, or weights
+    /// such as `3,1,1`.
+    pub load_balancing: LoadBalancing,
+    /// Whether idle workers take tasks that wait for others. Off, a task runs in the seat it was given to, unless that has no
+    /// worker or its worker waits inside of a task. Default on. `GORUN_WORK_STEALING=0|1`.
+    pub work_stealing: bool,
     /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 4096. `GORUN_QUEUE_SLOTS`.
     pub queue_slots: u32,
     /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
@@ -130,21 +139,19 @@ impl Config {
         let spares = wishes.spares.or(read.parse("GORUN_SPARES", "0..=8")?).unwrap_or(1);
         let workers = narrow(in_range("workers", workers, &WORKERS)?);
         let (placement, smt) = resolve_placement(wishes, &read, default_placement)?;
+        let (load_balancing, work_stealing) = resolve_balance(wishes, &read, workers)?;
         let plan = make_plan(&cpus, &placement, smt, workers)?;
         let slots = wishes.queue_slots.or(read.parse("GORUN_QUEUE_SLOTS", "powers of two, 64..=65536")?);
         let message = wishes
             .message_bytes_max
             .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
         let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
-        let limit = |key, wish: Option<Duration>, variable| -> Result<Option<Duration>, BuildError> {
-            wish.or(read.milliseconds(variable)?).map(|limit| check_limit(key, limit)).transpose()
-        };
-        let deadline = limit("deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
-        let timeout = limit("timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
-        let grace = limit("grace", wishes.grace, "GORUN_GRACE_MS")?;
+        let deadline = limit(&read, "deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
+        let timeout = limit(&read, "timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
+        let grace = limit(&read, "grace", wishes.grace, "GORUN_GRACE_MS")?;
         let max_tasks = wishes.max_tasks_per_worker.or(read.parse("GORUN_MAX_TASKS_PER_WORKER", "1..")?);
         let max_tasks = max_tasks.map(|tasks| in_range("max_tasks_per_worker", tasks, &TASKS)).transpose()?;
-        let max_age = limit("max_worker_age", wishes.max_worker_age, "GORUN_MAX_WORKER_AGE_MS")?;
+        let max_age = limit(&read, "max_worker_age", wishes.max_worker_age, "GORUN_MAX_WORKER_AGE_MS")?;
         let memory = |key, wish: Option<u64>, variable| -> Result<Option<u64>, BuildError> {
             let bytes = wish.or(read.parse(variable, "1048576..")?);
             bytes.map(|bytes| in_range(key, bytes, &MEMORY)).transpose()
@@ -168,6 +175,8 @@ impl Config {
             placement,
             smt,
             plan,
+            load_balancing,
+            work_stealing,
             queue_slots: u32::try_from(power_of_two("queue_slots", slots, &QUEUE_SLOTS)?).unwrap_or(u32::MAX),
             message_bytes_max: power_of_two("message_bytes_max", message, &MESSAGE_BYTES)?,
             spin: check_spin(spin.unwrap_or(if usable > 1 { SPIN_DEFAULT } else { Duration::ZERO }))?,
@@ -214,6 +223,28 @@ fn resolve_placement(
     let placement = wishes.placement.clone().or(read.parse("GORUN_PLACEMENT", Placement::NAMES)?);
     let smt = wishes.smt.or(read.parse("GORUN_SMT", Smt::NAMES)?);
     Ok((placement.unwrap_or(default), smt.unwrap_or_default()))
+}
+
+fn limit(
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+    key: &'static str,
+    wish: Option<Duration>,
+    variable: &'static str,
+) -> Result<Option<Duration>, BuildError> {
+    wish.or(read.milliseconds(variable)?).map(|limit| check_limit(key, limit)).transpose()
+}
+
+fn resolve_balance(
+    wishes: &Wishes,
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+    workers: u16,
+) -> Result<(LoadBalancing, bool), BuildError> {
+    let balancing = wishes.load_balancing.clone();
+    let balancing = balancing.or(read.parse("GORUN_LOAD_BALANCING", LoadBalancing::NAMES)?);
+    let balancing = balancing.unwrap_or_default();
+    balancing.check(workers)?;
+    let stealing = read.parse::<Switch>("GORUN_WORK_STEALING", "0, 1")?.map(|on| on.0);
+    Ok((balancing, wishes.work_stealing.or(stealing).unwrap_or(true)))
 }
 
 fn make_plan(usable: &CpuSet, placement: &Placement, smt: Smt, workers: u16) -> Result<Plan, BuildError> {

@@ -153,7 +153,7 @@ impl Dispatcher {
         if self.is_foreign() {
             return Err(TaskError::Rejected { reason: Rejection::ForkedHost });
         }
-        let mut lane = self.home.choose(&self.commons);
+        let mut lane = self.home.choose(&self.commons, descriptor);
         let mut refused = 0;
         loop {
             match self.push(lane, descriptor, &mut keep) {

@@ -1,10 +1,12 @@
 //! Home: which seat's lane a task goes to.
 //!
-//! The cheapest by estimate: tasks ahead of it times their smoothed run time, plus a wake-up if the seat's
+//! As the runtime's load balancing says; if nothing else was said, the cheapest by estimate: tasks ahead of it times their smoothed run time, plus a wake-up if the seat's
 //! worker sleeps, plus a switch if the seat's processor is the one the caller runs on (a waiting caller and its
 //! worker would take turns there). Stealing and the waiting side's offer of help mend wrong estimates.
 
+use crate::balance::{self, LoadBalancing, Policy, SeatLoad, TaskFacts};
 use gorun_shm::os::ticks::{self, Rate};
+use gorun_shm::slots::Descriptor;
 use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering};
 use gorun_worker::os::pin;
 use gorun_worker::wire::commons::Commons;
@@ -41,6 +43,10 @@ struct SeatView {
 pub(crate) struct Home {
     seats: Box<[crossbeam_utils::CachePadded<SeatView>]>,
     next: AtomicU32,
+    balancing: LoadBalancing,
+    /// The seats in the order of their weights; empty without weights.
+    schedule: Box<[u16]>,
+    rate: Rate,
     /// When an idle worker was last woken for a task in another's lane.
     last_wake: AtomicU64,
     wake_ticks: u64,
@@ -50,7 +56,11 @@ pub(crate) struct Home {
 
 impl Home {
     /// For seats with these processors.
-    pub(crate) fn new(cpus: &[Option<u32>], rate: Rate) -> Self {
+    pub(crate) fn new(cpus: &[Option<u32>], balancing: LoadBalancing, rate: Rate) -> Self {
+        let schedule = match &balancing {
+            LoadBalancing::Weighted(weights) => balance::schedule(weights),
+            _ => Box::default(),
+        };
         let seat = |cpu: &Option<u32>| {
             crossbeam_utils::CachePadded::new(SeatView {
                 record: AtomicU32::new(0),
@@ -63,6 +73,9 @@ impl Home {
         Self {
             seats: cpus.iter().map(seat).collect(),
             next: AtomicU32::new(0),
+            balancing,
+            schedule,
+            rate,
             last_wake: AtomicU64::new(0),
             wake_ticks: rate.ticks(WAKE_NS),
             shared_core_ticks: rate.ticks(SHARED_CORE_NS),
@@ -72,17 +85,64 @@ impl Home {
 
     /// For a producer with one lane.
     pub(crate) fn single() -> Self {
-        Self::new(&[None], Rate { hz: 1_000_000_000 })
+        Self::new(&[None], LoadBalancing::LeastBusy, Rate { hz: 1_000_000_000 })
     }
 
-    /// The seat for the next task.
+    /// The seat for this task.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
-    pub(crate) fn choose(&self, commons: &Commons) -> u16 {
-        let count = self.seats.len();
-        if count == 1 {
+    pub(crate) fn choose(&self, commons: &Commons, task: &Descriptor) -> u16 {
+        if self.seats.len() == 1 {
             return 0;
         }
+        match &self.balancing {
+            LoadBalancing::LeastBusy => self.least_busy(commons),
+            LoadBalancing::RoundRobin => self.in_turn(commons, self.seats.len(), |turn| turn),
+            LoadBalancing::Weighted(_) => {
+                self.in_turn(commons, self.schedule.len(), |turn| self.schedule[turn].into())
+            }
+            LoadBalancing::Custom(policy) => self.as_told(commons, policy.as_ref(), task),
+        }
+    }
+
+    /// The next seat in line that has a worker; the next at all if none has.
+    #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
+    fn in_turn(&self, commons: &Commons, turns: usize, seat_at: impl Fn(usize) -> usize) -> u16 {
+        // Relaxed: only the number matters.
+        let first = self.next.fetch_add(1, Ordering::Relaxed) as usize;
+        let seats = (0..turns).map(|step| seat_at((first + step) % turns) as u16);
+        let mut with_worker = seats.filter(|seat| self.worker(commons, *seat).is_some());
+        with_worker.next().unwrap_or_else(|| seat_at(first % turns) as u16)
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
+    fn as_told(&self, commons: &Commons, policy: &dyn Policy, task: &Descriptor) -> u16 {
+        let seats: Vec<SeatLoad> = (0..self.seats.len()).map(|seat| self.load_of(commons, seat)).collect();
+        let chosen = balance::ask(policy, &TaskFacts::new(task.function, task.input_bytes), &seats);
+        match chosen.and_then(|seat| seats.get(seat)) {
+            Some(seat) if seat.has_worker => seat.seat as u16,
+            _ => self.least_busy(commons),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
+    fn load_of(&self, commons: &Commons, seat: usize) -> SeatLoad {
+        let (view, worker) = (&self.seats[seat], self.worker(commons, seat as u16));
+        SeatLoad {
+            // Relaxed, both: estimates.
+            queued: view.tasks.load(Ordering::Relaxed),
+            usual_time: self.rate.duration(view.task_ticks.load(Ordering::Relaxed)),
+            has_worker: worker.is_some(),
+            is_asleep: worker.is_some_and(|worker| worker.bell.has_waiter()),
+            cpu: view.cpu.checked_sub(1),
+            ..SeatLoad::new(seat)
+        }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "seats are numbered by a u16")]
+    fn least_busy(&self, commons: &Commons) -> u16 {
+        let count = self.seats.len();
         let here = pin::current().map_or(0, |cpu| cpu + 1);
         let first = if count > SEATS_LOOKED_AT {
             // Relaxed: any spread will do.

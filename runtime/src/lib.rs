@@ -1,6 +1,7 @@
 //! The host side of gorun: tasks and handles, dispatch, seats and their supervision.
 
 mod archive;
+mod balance;
 pub mod block;
 mod book;
 mod builder;
@@ -41,6 +42,7 @@ pub mod task;
 mod ticket;
 pub mod topology;
 
+pub use balance::{LoadBalancing, Policy, SeatLoad, TaskFacts};
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
 pub use channel::{Backpressure, Channel, Receiver, RecvError, SendError, Sender, channel, rendezvous};

@@ -519,13 +519,14 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
     terms.seats_min.store(config.supervision.workers_min, Ordering::Relaxed);
     terms.look_ticks.store(ticks_of(MEMORY_LOOK), Ordering::Relaxed);
     host.steal_ticks.store(rate.ticks(STEAL_WORTH_NS), Ordering::Relaxed);
+    host.stealing.store(u32::from(config.work_stealing), Ordering::Relaxed);
     host.pid.store(std::process::id(), Ordering::Relaxed);
     host.start_ticks.store(ticks::now(), Ordering::Relaxed);
     host.start_ns.store(ticks::system_ns(), Ordering::Relaxed);
     let cpus: Vec<Option<u32>> = (0..config.workers).map(|seat| config.cpus_of(seat).single()).collect();
     let dispatcher = Arc::new(Dispatcher::of_host(
         Arc::clone(&commons),
-        Home::new(&cpus, rate),
+        Home::new(&cpus, config.load_balancing.clone(), rate),
         rate,
         spin,
         Screen::of_host(config.quarantine_after),

@@ -103,7 +103,7 @@ impl Dispatcher {
         if self.is_foreign() {
             return Err(TaskError::Rejected { reason: Rejection::ForkedHost });
         }
-        let first = self.home.choose(&self.commons);
+        let first = self.home.choose(&self.commons, descriptor);
         for step in 0..self.lane_count() {
             match self.push((first + step) % self.lane_count(), descriptor, keep) {
                 Push::At(ticket) => return Ok(Some(ticket)),

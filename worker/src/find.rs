@@ -4,9 +4,11 @@
 //! nested lanes. Each look is a claim that either succeeds or costs one or two cache lines.
 
 use crate::wire::commons::Commons;
+use crate::wire::control::WorkerRecord;
 use crate::wire::ids::LaneId;
 use gorun_shm::OwnerId;
 use gorun_shm::slots::Descriptor;
+use gorun_shm::sync::Ordering;
 
 /// A claimed task.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +71,16 @@ impl Finder {
         own.chain(self.others(commons, seat)).any(|lane| commons.lane(lane).has_ready())
     }
 
+    /// The lanes that tasks may be taken from: all, or where stealing is off those that nobody serves.
     #[inline]
     fn others(&self, commons: &Commons, seat: Option<u16>) -> impl Iterator<Item = LaneId> {
+        // Relaxed: written before the fork.
+        let all = commons.host.stealing.load(Ordering::Relaxed) != 0;
+        self.neighbours(commons, seat).filter(move |lane| all || is_unserved(commons, *lane))
+    }
+
+    #[inline]
+    fn neighbours(&self, commons: &Commons, seat: Option<u16>) -> impl Iterator<Item = LaneId> + use<> {
         let seats = commons.map.shape.seats;
         let (first, nested) = (seat.unwrap_or(0), self.nested.0);
         let neighbours = (1..=seats).map(move |step| (first + step) % seats);
@@ -80,4 +90,14 @@ impl Finder {
             .chain(nested_lanes.filter(move |lane| *lane != nested))
             .map(LaneId)
     }
+}
+
+/// True of a seat's lane whose worker is not there, or waits for other tasks inside of one: nobody comes to what is in it.
+#[cold]
+fn is_unserved(commons: &Commons, lane: LaneId) -> bool {
+    let Some(seat) = commons.seats.get(usize::from(lane.0)) else { return false };
+    let assignment = seat.assignment().filter(|assignment| assignment.pid != 0);
+    let worker =
+        assignment.and_then(|assignment| commons.workers.get(usize::try_from(assignment.record).ok()?));
+    worker.is_none_or(WorkerRecord::is_blocked)
 }

@@ -5,6 +5,7 @@
 
 use super::supervision::SupervisionFlags;
 use crate::limit::{Limit, NotAllowed};
+use gorun::LoadBalancing;
 use gorun::topology::{Placement, Smt};
 
 const WORKERS: Limit = Limit::whole(1, 120);
@@ -35,6 +36,15 @@ pub(super) struct RuntimeFlags {
     /// What is done with the further processors of a core: spread, pack or avoid [GORUN_SMT; default: spread]
     #[arg(long, value_name = "HOW")]
     smt: Option<Smt>,
+
+    /// How tasks are spread over the workers: least-busy, round-robin, or weights such as 3,1 [GORUN_LOAD_BALANCING; default:
+    /// least-busy]
+    #[arg(long, value_name = "HOW")]
+    load_balancing: Option<LoadBalancing>,
+
+    /// Let no worker take tasks that wait for another [GORUN_WORK_STEALING=0]
+    #[arg(long)]
+    no_stealing: bool,
 
     /// Workers kept ready to take a dead one's seat, 0 to 8 [GORUN_SPARES; default: 1]
     #[arg(long, value_name = "N", value_parser = spares)]
@@ -116,12 +126,20 @@ impl RuntimeFlags {
             ("GORUN_QUARANTINE_AFTER", self.quarantine_after),
             ("GORUN_JAILED_WORKERS", self.jailed_workers),
             ("GORUN_PROCESSES", self.threads.then_some(0)),
+            ("GORUN_WORK_STEALING", self.no_stealing.then_some(0)),
         ];
         let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string())));
         let placement = self.placement.as_ref().map(|placement| ("GORUN_PLACEMENT", placement.to_string()));
         let file = self.config.clone().map(|file| ("GORUN_CONFIG", file));
+        let balancing = self.load_balancing.as_ref().map(|rule| ("GORUN_LOAD_BALANCING", rule.to_string()));
         let smt = self.smt.map(|smt| ("GORUN_SMT", smt.to_string()));
-        numbers.chain(file).chain(placement).chain(smt).chain(self.supervision.environment()).collect()
+        numbers
+            .chain(file)
+            .chain(placement)
+            .chain(smt)
+            .chain(balancing)
+            .chain(self.supervision.environment())
+            .collect()
     }
 }
 
@@ -178,6 +196,8 @@ mod tests {
             workers: Some(3),
             placement: Some(Placement::Cores(vec![1, 0])),
             smt: Some(Smt::Avoid),
+            load_balancing: Some(LoadBalancing::Weighted(vec![3, 1])),
+            no_stealing: true,
             spares: Some(0),
             queue_slots: Some(64),
             message_bytes_max: Some(8192),
@@ -210,9 +230,11 @@ mod tests {
             ("GORUN_QUARANTINE_AFTER", "5"),
             ("GORUN_JAILED_WORKERS", "2"),
             ("GORUN_PROCESSES", "0"),
+            ("GORUN_WORK_STEALING", "0"),
             ("GORUN_CONFIG", "some.toml"),
             ("GORUN_PLACEMENT", "1,0"),
             ("GORUN_SMT", "avoid"),
+            ("GORUN_LOAD_BALANCING", "3,1"),
         ];
         assert_eq!(flags.environment(), expected.map(|(key, value)| (key, value.to_owned())));
     }

@@ -29,12 +29,18 @@ impl Placement {
         "per-core, per-l3, per-node, none, or a list of processors such as 0-3,8";
 }
 
-/// A text names no [`Placement`], or no [`Smt`].
+/// A text names nothing of what a setting may be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not known; allowed: {allowed}")]
 pub struct NameError {
     text: String,
     allowed: &'static str,
+}
+
+impl NameError {
+    pub(crate) fn new(text: &str, allowed: &'static str) -> Self {
+        Self { text: text.to_owned(), allowed }
+    }
 }
 
 impl FromStr for Placement {
@@ -53,7 +59,7 @@ impl FromStr for Placement {
                     Ok(cpus) if cpus.iter().all(|cpus| !cpus.is_empty()) => {
                         Ok(Self::Cores(cpus.iter().flat_map(CpuSet::iter).collect()))
                     }
-                    _ => Err(NameError { text: text.to_owned(), allowed: Self::NAMES }),
+                    _ => Err(NameError::new(text, Self::NAMES)),
                 }
             }
         }
@@ -99,7 +105,7 @@ impl FromStr for Smt {
             "spread" => Ok(Self::Spread),
             "pack" => Ok(Self::Pack),
             "avoid" => Ok(Self::Avoid),
-            _ => Err(NameError { text: text.to_owned(), allowed: Self::NAMES }),
+            _ => Err(NameError::new(text, Self::NAMES)),
         }
     }
 }

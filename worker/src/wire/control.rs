@@ -512,6 +512,8 @@ pub struct HostRecord {
     pub spin_ticks: AtomicU64,
     /// Run time of a task below which taking it from another lane costs more than it saves, in ticks. As above.
     pub steal_ticks: AtomicU64,
+    /// 1 if idle workers take tasks that wait for others. As above.
+    pub stealing: AtomicU32,
     /// When workers make room for fresh ones.
     pub tenure: TenureTerms,
     /// What is quarantined.
