@@ -1,16 +1,19 @@
-//! Porter: the thread of a process that waits at the gates of channels for others: for futures, and for what is on its
-//! way to another process. Started with the first errand; asleep while nothing happens.
+//! Porter: the threads of a process that wait for others at gates and for moments: for futures, for selects with more arms
+//! than the kernel waits for at once, for timers, and for what is on its way to another process.
+//!
+//! A thread serves a [`Desk`]: as many gates as one system call can wait at. The first is started with the first errand,
+//! another when all desks are full; each sleeps while nothing happens. Nobody polls.
+
+mod desk;
 
 use crate::end::Place;
+use desk::Desk;
 use gorun_shm::blocks::SharedBlock;
-use gorun_shm::doorbell::Doorbell;
-use gorun_shm::gate::{ArmedGate, Gate};
-use gorun_shm::os::futex;
+use gorun_shm::gate::Gate;
 use gorun_shm::ring::mpmc::Header;
 use gorun_shm::segment::View;
-use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::task::Waker;
 
 /// Which gate of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,28 +26,47 @@ pub enum Which {
     Arrived,
 }
 
-/// A gate of a channel whose memory is held meanwhile.
+/// A gate whose memory is held meanwhile.
 #[derive(Debug, Clone)]
 pub struct Post {
-    header: View<Header>,
-    which: Which,
+    spot: Spot,
     /// Held for the memory's sake; it is no end.
     _block: SharedBlock,
+}
+
+#[derive(Debug, Clone)]
+enum Spot {
+    Channel(View<Header>, Which),
+    Alone(View<Gate>),
 }
 
 impl Post {
     /// A gate of the channel.
     #[must_use]
     pub fn at(place: &Place, which: Which) -> Self {
-        Self { header: place.header().clone(), which, _block: place.block().clone() }
+        Self { spot: Spot::Channel(place.header().clone(), which), _block: place.block().clone() }
     }
 
-    fn gate(&self) -> &Gate {
-        match self.which {
-            Which::NotEmpty => self.header.not_empty(),
-            Which::NotFull => self.header.not_full(),
-            Which::Arrived => self.header.arrived(),
+    /// A gate that stands by itself in `block`.
+    #[must_use]
+    pub fn alone(gate: View<Gate>, block: SharedBlock) -> Self {
+        Self { spot: Spot::Alone(gate), _block: block }
+    }
+
+    /// The gate.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        match &self.spot {
+            Spot::Channel(header, Which::NotEmpty) => header.not_empty(),
+            Spot::Channel(header, Which::NotFull) => header.not_full(),
+            Spot::Channel(header, Which::Arrived) => header.arrived(),
+            Spot::Alone(gate) => gate,
         }
+    }
+
+    /// The gate's address, by which two posts are the same.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self.gate()) as usize
     }
 }
 
@@ -52,102 +74,107 @@ impl Post {
 pub trait Errand: Send {
     /// Where to wait.
     fn post(&self) -> &Post;
-    /// True if the wait is over. Called with the porter's lock held.
+    /// Where else, up to [`POSTS_MAX`] in all.
+    fn more_posts(&self) -> &[Post] {
+        &[]
+    }
+    /// When the wait is over in any case, in nanoseconds of the monotonic clock.
+    fn until_ns(&self) -> Option<u64> {
+        None
+    }
+    /// True if the wait is over. Called with a lock of the porter's held.
     fn is_done(&self) -> bool;
     /// Does what was waited for. Called without any lock.
     fn finish(self: Box<Self>);
 }
 
+/// Most gates of one errand: it is served by one thread.
+pub const POSTS_MAX: usize = desk::GATES_MAX;
+
 /// Names an errand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ErrandId(u64);
-
-#[derive(Default)]
-struct Porter {
-    errands: BTreeMap<u64, Box<dyn Errand>>,
-    next: u64,
-    is_running: bool,
+pub struct ErrandId {
+    desk: usize,
+    number: u64,
 }
 
-static PORTER: LazyLock<Mutex<Porter>> = LazyLock::new(Mutex::default);
-/// Rung when there is a new errand.
-static BELL: LazyLock<Doorbell> = LazyLock::new(Doorbell::default);
+/// Names a moment that somebody wants to be woken at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlarmId {
+    at_ns: u64,
+    number: u64,
+}
 
-/// Where the kernel cannot wait at all gates at once, the rest is looked after so often.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// The desks there are; none ever goes away. Alarms are at the first.
+#[derive(Debug, Default)]
+struct Lodge {
+    desks: Vec<&'static Desk>,
+    next: u64,
+}
+
+static LODGE: LazyLock<Mutex<Lodge>> = LazyLock::new(Mutex::default);
+
+impl Lodge {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// One more desk, with its thread; none if no thread can be had.
+    fn open(&mut self) -> Option<&'static Desk> {
+        let desk: &'static Desk = Box::leak(Box::default());
+        std::thread::Builder::new().name("gorun-porter".into()).spawn(|| desk.serve()).ok()?;
+        self.desks.push(desk);
+        Some(desk)
+    }
+}
 
 /// Gives the porter an errand; none if no thread can be had.
 pub fn send(errand: Box<dyn Errand>) -> Option<ErrandId> {
-    let mut porter = lock();
-    if !porter.is_running {
-        std::thread::Builder::new().name("gorun-porter".into()).spawn(serve).ok()?;
-        porter.is_running = true;
+    let mut lodge = lock();
+    let number = lodge.number();
+    let mut refused = errand;
+    for (index, desk) in lodge.desks.iter().enumerate() {
+        match desk.accept(number, refused) {
+            Ok(()) => return Some(ErrandId { desk: index, number }),
+            Err(errand) => refused = errand,
+        }
     }
-    let id = porter.next;
-    porter.next += 1;
-    porter.errands.insert(id, errand);
-    drop(porter);
-    BELL.notify();
-    Some(ErrandId(id))
+    let desk = lodge.open()?;
+    desk.accept(number, refused).ok()?;
+    Some(ErrandId { desk: lodge.desks.len() - 1, number })
 }
 
 /// Takes an errand back; none if it is done.
 pub fn recall(id: ErrandId) -> Option<Box<dyn Errand>> {
-    let recalled = lock().errands.remove(&id.0);
-    if recalled.is_some() {
-        // The porter holds the memory of the gates it waits at.
-        BELL.notify();
-    }
-    recalled
+    let desk = *lock().desks.get(id.desk)?;
+    desk.recall(id.number)
+}
+
+/// Has `waker` called at `at_ns` of the monotonic clock; none if no thread can be had.
+pub fn wake_at(at_ns: u64, waker: Waker) -> Option<AlarmId> {
+    let mut lodge = lock();
+    let id = AlarmId { at_ns, number: lodge.number() };
+    let desk = match lodge.desks.first() {
+        Some(desk) => desk,
+        None => lodge.open()?,
+    };
+    drop(lodge);
+    desk.set_alarm(id, waker);
+    Some(id)
+}
+
+/// Nobody waits for the moment any more; none if it has come.
+pub fn drop_alarm(id: AlarmId) -> Option<Waker> {
+    let desk = *lock().desks.first()?;
+    desk.drop_alarm(id)
 }
 
 /// Looks at all errands now: something has happened that no gate tells of.
 pub fn look_again() {
-    if lock().is_running {
-        BELL.ring();
-    }
+    lock().desks.iter().for_each(|desk| desk.look_again());
 }
 
-fn serve() {
-    loop {
-        let bell = BELL.arm();
-        let done = collect();
-        if !done.is_empty() {
-            BELL.disarm();
-            done.into_iter().for_each(Errand::finish);
-            continue;
-        }
-        sleep(Doorbell::expected(bell));
-        BELL.disarm();
-    }
-}
-
-fn collect() -> Vec<Box<dyn Errand>> {
-    let mut porter = lock();
-    let done: Vec<u64> =
-        porter.errands.iter().filter(|(_, errand)| errand.is_done()).map(|(id, _)| *id).collect();
-    done.into_iter().filter_map(|id| porter.errands.remove(&id)).collect()
-}
-
-/// Sleeps until the bell rings or something happens at a gate.
-fn sleep(bell: u32) {
-    let mut posts: BTreeMap<usize, Post> = BTreeMap::new();
-    for errand in lock().errands.values() {
-        let post = errand.post();
-        posts.entry(std::ptr::from_ref(post.gate()) as usize).or_insert_with(|| post.clone());
-    }
-    let armed: Vec<(&Gate, ArmedGate)> =
-        posts.values().map(|post| (post.gate(), post.gate().arm())).take(futex::WORDS_MAX - 1).collect();
-    // Looked at once more after the gates were armed. What comes meanwhile has rung the bell.
-    if lock().errands.values().any(|errand| errand.is_done()) {
-        return;
-    }
-    let watched = armed.iter().map(|(gate, armed)| gate.word(*armed));
-    let words: Vec<_> = std::iter::once((BELL.word(), bell)).chain(watched).collect();
-    let limit = (posts.len() >= futex::WORDS_MAX).then_some(LOOK_AGAIN);
-    futex::wait_any(&words, limit);
-}
-
-fn lock() -> MutexGuard<'static, Porter> {
-    PORTER.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, Lodge> {
+    LODGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
