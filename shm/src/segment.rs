@@ -224,6 +224,7 @@ unsafe impl<T: Shared> Sync for ViewSlice<T> {}
 impl<T: Shared> Deref for View<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: `place` checked bounds and alignment, `segment` keeps the mapping alive, and `T: Shared`
         // allows any bytes and concurrent writers.
@@ -234,6 +235,7 @@ impl<T: Shared> Deref for View<T> {
 impl<T: Shared> Deref for ViewSlice<T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         // SAFETY: as for `View`; `place` checked all `count` elements.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }

@@ -47,6 +47,42 @@ fn words_of(end: &End) -> usize {
     end.geometry().payload_words().min(WORDS_MAX)
 }
 
+/// The bytes of a value that fits a slot and carries nothing beside them, which is what most values are: a letter without the
+/// weight of one.
+#[derive(Debug)]
+pub struct Draft {
+    words: [u64; WORDS_MAX],
+}
+
+impl Draft {
+    /// Nothing yet.
+    #[must_use]
+    #[inline]
+    pub fn blank() -> Self {
+        Self { words: [0; WORDS_MAX] }
+    }
+
+    /// Encodes `value`; none if it needs a [`Letter`], or cannot be encoded at all.
+    #[inline]
+    pub fn write<T: Portable>(&mut self, value: &T, end: &End) -> Option<Message> {
+        let place = &mut self.words.as_mut_bytes()[..words_of(end) * 8];
+        let length = if codec::is_number::<T>() {
+            codec::encode(value, place)
+        } else {
+            let packing = parcel::Packing::begin();
+            codec::encode(value, place).map(|length| length.filter(|_| packing.is_empty()))
+        };
+        Some(Message { length: u8::try_from(length.ok()??).ok()?, marks: 0 })
+    }
+
+    /// What was written.
+    #[must_use]
+    #[inline]
+    pub fn words(&self, message: Message) -> &[u64] {
+        &self.words[..usize::from(message.length).div_ceil(8).min(WORDS_MAX)]
+    }
+}
+
 /// A value ready for a slot.
 #[derive(Debug)]
 pub struct Letter {
@@ -174,6 +210,32 @@ impl Received {
             }
         }
     }
+}
+
+/// Takes the value out of a slot, which is free before it is decoded, and tells who waits for room if `is_told`.
+///
+/// # Errors
+/// [`SealError`] if there is none in it.
+#[inline]
+pub fn receive<T: Portable>(taken: Taken, end: &End, is_told: bool) -> Result<T, SealError> {
+    let word = taken.word();
+    if word.marks() & IN_BLOCK != 0 {
+        let received = Received::take(taken, end);
+        if is_told {
+            end.ring().notify_room();
+        }
+        return received.decode(end);
+    }
+    end.look_ahead(taken.position());
+    let ring = end.ring();
+    let mut words = [0; WORDS_MAX];
+    let length = usize::from(word.length()).min(words_of(end) * 8);
+    ring.read(&taken, &mut words[..length.div_ceil(8)]);
+    ring.release(taken, end.me());
+    if is_told {
+        ring.notify_room();
+    }
+    Ok(codec::decode(&words.as_bytes()[..length])?)
 }
 
 /// What a letter that was opened and stays in its slot keeps meanwhile: its block and what that carries.

@@ -17,6 +17,7 @@ pub mod jail;
 pub mod letter;
 pub mod message;
 pub mod os;
+pub mod pace;
 pub mod parcel;
 pub mod porter;
 pub mod range;

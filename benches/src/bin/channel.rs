@@ -28,12 +28,27 @@ fn main() {
         return;
     }
     let effort = Effort::from_args();
-    alone(effort);
-    stream(effort);
-    for sides in [2, 4] {
-        many(effort, sides);
+    let asked = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let is_asked = |question: &str| asked.as_ref().is_none_or(|asked| question.contains(asked.as_str()));
+    if is_asked("alone") {
+        alone(effort);
     }
-    ping_pong(effort);
+    if is_asked("stream") {
+        unpinned(|| stream(effort));
+    }
+    for sides in [1, 2, 4] {
+        if is_asked("many") {
+            many(effort, sides);
+        }
+    }
+    if is_asked("ping_pong") {
+        unpinned(|| ping_pong(effort));
+    }
+}
+
+/// On a thread of its own: a thread that was pinned stays pinned, and so does what it starts.
+fn unpinned(question: impl FnOnce() + Send) {
+    std::thread::scope(|scope| scope.spawn(question).join()).expect("the question is answered");
 }
 
 fn open<T: gorun::Portable>(runtime: &Runtime, capacity: usize) -> (Sender<T>, Receiver<T>) {
@@ -160,7 +175,11 @@ fn many(effort: Effort, sides: usize) {
             &mut || rate(messages, || between_threads(Cores::first_and_last(), sides, messages)),
         ],
     );
-    let metric = if sides == 2 { "64 B, 2 to 2" } else { "64 B, 4 to 4" };
+    let metric = match sides {
+        1 => "64 B, 1 to 1, processes",
+        2 => "64 B, 2 to 2, processes",
+        _ => "64 B, 4 to 4, processes",
+    };
     let peer = "crossbeam-channel, threads";
     Row { metric, unit: "M/s", ours, peer, reference: threads, better: Better::Higher, reach: None }.print();
 }

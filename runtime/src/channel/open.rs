@@ -83,6 +83,9 @@ pub(super) struct Rules {
     pub(super) deliveries_max: u8,
 }
 
+/// Bits of the rules' word.
+const RENDEZVOUS: u64 = 1 << 2;
+
 impl Rules {
     fn to_word(self) -> u64 {
         let backpressure = match self.backpressure {
@@ -90,7 +93,13 @@ impl Rules {
             Backpressure::Reject => 1,
             Backpressure::OverwriteOldest => 2,
         };
-        backpressure | u64::from(self.is_rendezvous) << 2 | u64::from(self.deliveries_max) << 8
+        backpressure | if self.is_rendezvous { RENDEZVOUS } else { 0 } | u64::from(self.deliveries_max) << 8
+    }
+
+    /// True if messages go by the shortest way: with nothing to be done about them but to put them into a slot.
+    #[inline]
+    pub(super) fn are_plain(word: u64) -> bool {
+        word & RENDEZVOUS == 0
     }
 
     /// True if a sender that finds no room may find some later.
@@ -105,7 +114,7 @@ impl Rules {
             2 => Backpressure::OverwriteOldest,
             _ => Backpressure::Wait,
         };
-        Self { backpressure, is_rendezvous: word & 4 != 0, deliveries_max: (word >> 8) as u8 }
+        Self { backpressure, is_rendezvous: word & RENDEZVOUS != 0, deliveries_max: (word >> 8) as u8 }
     }
 }
 

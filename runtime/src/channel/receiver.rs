@@ -9,7 +9,7 @@ use crate::error::Rejection;
 use gorun_shm::ring::mpmc::{Nothing, Role, Taken};
 use gorun_worker::codec::Portable;
 use gorun_worker::end::End;
-use gorun_worker::letter::Received;
+use gorun_worker::letter::{self, Received};
 use gorun_worker::parcel;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -38,7 +38,7 @@ impl<T: Portable> Receiver<T> {
     /// While the channel is empty and a sender is left.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_with(Patience::Endless)
+        self.recv_at_once().unwrap_or_else(|| self.recv_with(Patience::Endless))
     }
 
     /// Receives the next value if it is there now.
@@ -47,7 +47,7 @@ impl<T: Portable> Receiver<T> {
     /// As [`Receiver::recv`], and [`RecvError::Empty`].
     #[inline]
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.recv_with(Patience::None)
+        self.recv_at_once().unwrap_or_else(|| self.recv_with(Patience::None))
     }
 
     /// Receives the next value if it comes before `deadline`.
@@ -149,6 +149,18 @@ impl<T: Portable> Receiver<T> {
         Delivery::open(Arc::clone(end), taken)
     }
 
+    /// What most receives are: a message is there. None if there is more to it, and nothing has happened.
+    #[inline]
+    fn recv_at_once(&self) -> Option<Result<T, RecvError>> {
+        let Ok(end) = &self.end else { return None };
+        if end.is_foreign() || !Rules::are_plain(end.terms().terms) {
+            return None;
+        }
+        let taken = end.ring().take(end.me()).ok()?;
+        Some(letter::receive(taken, end, true).map_err(|error| unreadable(end, &error)))
+    }
+
+    #[cold]
     pub(super) fn recv_with(&self, patience: Patience) -> Result<T, RecvError> {
         let end = self.end().map_err(RecvError::NoChannel)?;
         let taken = take_with(end, patience)?;
@@ -174,6 +186,7 @@ impl<T: Portable> Receiver<T> {
     }
 }
 
+#[cold]
 pub(super) fn unreadable(end: &End, error: &impl fmt::Display) -> RecvError {
     end.ring().header().unreadable.add_shared(1);
     RecvError::Unreadable { reason: error.to_string() }
@@ -204,6 +217,8 @@ fn take_with(end: &End, patience: Patience) -> Result<Taken, RecvError> {
     let wait = Waiting {
         gate: ring.header().not_empty(),
         spin_ticks: end.terms().spin_ticks,
+        end,
+        gathered: |end| end.ring().len(),
         about_to_sleep: &|| offer_to_meet(end),
     };
     let taken = patience.wait(&wait, || try_take(end));

@@ -8,7 +8,7 @@ use crate::error::Rejection;
 use gorun_shm::ring::mpmc::{Claim, Message, Position, Refused, Role};
 use gorun_worker::codec::Portable;
 use gorun_worker::end::End;
-use gorun_worker::letter::{self, Letter, Withdrawn};
+use gorun_worker::letter::{self, Draft, Letter, Withdrawn};
 use gorun_worker::parcel;
 use gorun_worker::transit::OnItsWay;
 use serde::de::Error as _;
@@ -64,7 +64,7 @@ impl<T: Portable> Sender<T> {
     /// While the channel is full, unless its [`Backpressure`] is another; of a rendezvous until it was received.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_with(value, Patience::Endless)
+        if self.send_at_once(&value) { Ok(()) } else { self.send_with(value, Patience::Endless) }
     }
 
     /// Sends a value if there is room now. Into a rendezvous only if a receiver waits, for which it may wait a moment.
@@ -73,7 +73,7 @@ impl<T: Portable> Sender<T> {
     /// As [`Sender::send`], and [`SendError::Full`].
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_with(value, Patience::None)
+        if self.send_at_once(&value) { Ok(()) } else { self.send_with(value, Patience::None) }
     }
 
     /// Sends a value if there is room before `deadline`.
@@ -125,6 +125,23 @@ impl<T: Portable> Sender<T> {
         Ok(sent)
     }
 
+    /// What most sends are: a small value, and there is room. False if there is more to it, and nothing has happened.
+    #[inline]
+    fn send_at_once(&self, value: &T) -> bool {
+        let Ok(end) = &self.end else { return false };
+        if end.is_foreign() || !Rules::are_plain(end.terms().terms) {
+            return false;
+        }
+        let mut draft = Draft::blank();
+        let Some(message) = draft.write(value, end) else { return false };
+        let ring = end.ring();
+        let Ok(claim) = ring.claim(end.me()) else { return false };
+        end.look_ahead(claim.position());
+        ring.publish(claim, end.me(), message, draft.words(message));
+        ring.notify_message();
+        true
+    }
+
     fn announce(&self) {
         if let Ok(end) = &self.end {
             end.ring().notify_message();
@@ -154,6 +171,7 @@ impl<T: Portable> Sender<T> {
         }
     }
 
+    #[cold]
     pub(super) fn send_with(&self, value: T, patience: Patience) -> Result<(), SendError<T>> {
         let end = match self.end() {
             Ok(end) => end,

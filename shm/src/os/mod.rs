@@ -1,6 +1,7 @@
 //! The system calls of the shared storey, one noun per file. Nothing above `shm` repeats them.
 
 pub mod futex;
+pub mod line;
 pub mod memfd;
 pub mod mmap;
 #[cfg(feature = "crash-points")]

@@ -155,15 +155,19 @@ pub fn leave(code: i32) -> ! {
 /// How many forks lie between this process and the one that first asked, so that state can tell whether it was
 /// made before a fork. Registers itself at the first call.
 #[must_use]
+#[inline]
 pub fn forks() -> u32 {
-    static REGISTERED: std::sync::Once = std::sync::Once::new();
-    REGISTERED.call_once(|| {
-        // SAFETY: the handler only adds to an atomic and duplicates descriptors, both allowed after a fork.
-        unsafe { libc::pthread_atfork(None, None, Some(forked_child)) };
-    });
+    REGISTERED.call_once(count_forks);
     FORKS.load(Ordering::Relaxed) // Relaxed: written before any other thread of the process exists.
 }
 
+#[cold]
+fn count_forks() {
+    // SAFETY: the handler only adds to an atomic and duplicates descriptors, both allowed after a fork.
+    unsafe { libc::pthread_atfork(None, None, Some(forked_child)) };
+}
+
+static REGISTERED: std::sync::Once = std::sync::Once::new();
 static FORKS: AtomicU32 = AtomicU32::new(0);
 /// Descriptors that stand for the host's life, plus one; 0 is free. A fork of the host must not hold them.
 static HOST_ONLY: [AtomicU32; HOST_ONLY_MAX] = [const { AtomicU32::new(0) }; HOST_ONLY_MAX];

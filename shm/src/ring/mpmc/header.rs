@@ -202,12 +202,14 @@ impl Header {
 
     /// How many positions were ever claimed by producers, or a little less.
     #[must_use]
+    #[inline]
     pub fn tail(&self) -> Position {
         self.tail.position.load(Ordering::Relaxed) // Relaxed: a number for a person.
     }
 
     /// How many were released, or a little less.
     #[must_use]
+    #[inline]
     pub fn head(&self) -> Position {
         self.head.position.load(Ordering::Relaxed) // Relaxed: as above.
     }

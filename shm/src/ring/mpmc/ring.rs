@@ -4,6 +4,7 @@ use super::Position;
 use super::header::{Geometry, Header};
 use super::word::{SlotState, SlotWord};
 use crate::blocks::Holder;
+use crate::os::line;
 use crate::sync::{AtomicU64, Ordering, fence, fence_after_exchange};
 
 /// A channel's ring over borrowed memory, wherever it lies.
@@ -67,9 +68,19 @@ pub enum Nothing {
     Corrupt,
 }
 
+impl Claim {
+    /// Its number in the order of claims.
+    #[must_use]
+    #[inline]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+}
+
 impl Taken {
     /// Its number in the order of claims.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> Position {
         self.position
     }
@@ -381,6 +392,14 @@ impl<'a> Ring<'a> {
     pub fn wake_all(&self) {
         self.header.not_empty.wake_all();
         self.header.not_full.wake_all();
+    }
+
+    /// Has the slot of `position` brought to this processor, to be claimed or taken soon.
+    #[inline]
+    pub fn fetch(&self, position: Position) {
+        let first = self.index(position);
+        line::fetch_to_write(&self.words[first]);
+        line::fetch_to_write(&self.words[first + self.geometry.payload_words()]);
     }
 
     /// True if there is a message to take. Stale as soon as it is read.
