@@ -158,6 +158,18 @@ impl Segment {
         self.mapping.populate(offset, bytes)
     }
 
+    /// Memory behind the segment now, in bytes; none for a private one.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        memfd::resident_bytes(self.file.as_ref()?).ok()
+    }
+
+    /// True if every page of the range is backed with memory; false where that cannot be told.
+    pub(crate) fn is_backed(&self, offset: u64, bytes: u64) -> bool {
+        let hole = self.file.as_ref().and_then(|file| memfd::next_hole(file, offset).ok());
+        hole.is_some_and(|hole| hole >= offset + bytes)
+    }
+
     /// A view of one `T` at `offset` that keeps the segment alive.
     ///
     /// # Errors

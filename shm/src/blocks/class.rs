@@ -1,7 +1,7 @@
-//! Size classes: powers of two from 64 bytes to 1 GiB.
+//! Size classes: powers of two from 64 bytes to 2 GiB.
 
 /// Number of classes.
-const CLASSES: u8 = 25;
+const CLASSES: u8 = 26;
 
 /// A size class: blocks of `64 << index` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ impl Class {
     /// Bytes of the smallest class: one cache line, so that neighbours never share one.
     pub const SMALLEST_BYTES: u64 = 64;
     /// Bytes of the largest class.
-    pub const LARGEST_BYTES: u64 = 1 << 30;
+    pub const LARGEST_BYTES: u64 = 1 << 31;
 
     /// The class with this index, 0..[`Class::COUNT`].
     #[must_use]

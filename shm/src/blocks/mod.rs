@@ -13,15 +13,21 @@ mod table;
 mod word;
 
 #[cfg(not(loom))]
+mod budget;
+#[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 mod pool;
 #[cfg(not(loom))]
+mod record;
+#[cfg(not(loom))]
 mod shape;
 #[cfg(not(loom))]
 mod shared;
+#[cfg(not(loom))]
+mod supply;
 
 pub use class::Class;
 pub use holder::{Holder, HolderSet};
@@ -29,11 +35,15 @@ pub use table::{BlockId, Region, Stale, Table};
 pub use word::{BlockState, Word};
 
 #[cfg(not(loom))]
+pub use budget::Budget;
+#[cfg(not(loom))]
 pub use handle::{BlockHandle, BlockRef, HandleError};
 #[cfg(not(loom))]
 pub use owned::OwnedBlock;
 #[cfg(not(loom))]
-pub use pool::{AllocateError, Blocks, ClassUsage, Recovered};
+pub use pool::{AllocateError, Blocks, ClassUsage, PoolCounts, Recovered};
+#[cfg(not(loom))]
+pub use record::{Growth, PoolRecord, PoolTerms};
 #[cfg(not(loom))]
 pub use shape::{Limits, Shape};
 #[cfg(not(loom))]

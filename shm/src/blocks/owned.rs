@@ -41,6 +41,25 @@ impl OwnedBlock {
         Ok(Self { blocks: Arc::clone(blocks), class, id, bytes, holder })
     }
 
+    /// [`OwnedBlock::allocate`], which waits for a free block where the pool's terms say so.
+    ///
+    /// # Errors
+    /// As [`OwnedBlock::allocate`].
+    ///
+    /// # Blocking
+    /// While all blocks are in use, as long as the pool's patience.
+    #[inline]
+    pub fn allocate_in_time(
+        blocks: &Arc<Blocks>,
+        bytes: usize,
+        owner: OwnerId,
+    ) -> Result<Self, AllocateError> {
+        match Self::allocate(blocks, bytes, owner) {
+            Ok(block) => Ok(block),
+            Err(_) => blocks.take_in_time(|| Self::allocate(blocks, bytes, owner)),
+        }
+    }
+
     /// Takes over a detached block of `owner`'s. Of several who try with the same handle, one succeeds.
     ///
     /// # Errors
@@ -209,6 +228,20 @@ impl OwnedBlock {
         self.class.bytes() as usize
     }
 
+    /// The process that has it.
+    #[must_use]
+    #[inline]
+    pub fn owner(&self) -> OwnerId {
+        self.holder.owner()
+    }
+
+    /// The allocator it belongs to.
+    #[must_use]
+    #[inline]
+    pub fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
+    }
+
     /// The block's name as it stands. Worth nothing to others before [`OwnedBlock::into_handle`].
     #[must_use]
     pub fn handle(&self) -> BlockHandle {
@@ -228,6 +261,7 @@ impl Drop for OwnedBlock {
     fn drop(&mut self) {
         // A failure means that another process broke the word; the block is lost then, not given out twice.
         let _ = self.blocks.table(self.class).free(self.id, BlockState::Claimed(self.holder));
+        self.blocks.record().freed();
     }
 }
 

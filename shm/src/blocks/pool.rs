@@ -2,15 +2,17 @@
 //!
 //! One `Blocks` per process and segment: it counts what this process's threads hold together.
 
+use super::budget::COUNTED_BYTES_MIN;
 use super::class::Class;
 use super::handle::{BlockHandle, BlockRef, HandleError};
 use super::holder::{Holder, HolderSet};
+use super::record::PoolRecord;
 use super::shape::{Limits, Shape};
 use super::shared::LocalHolds;
 use super::table::{BlockId, Region, Table};
 use super::word::BlockState;
 use crate::owner::OwnerId;
-use crate::segment::{OutOfSegment, Segment, ViewSlice};
+use crate::segment::{OutOfSegment, Segment, View, ViewSlice};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::io;
 use std::sync::Arc;
@@ -18,8 +20,6 @@ use thiserror::Error;
 
 /// How many next larger classes are tried when the right one is full.
 const LARGER_CLASSES_TRIED: usize = 2;
-/// Blocks of at least this many bytes are given back to the kernel by [`Blocks::give_back`].
-const GIVEN_BACK_BYTES_MIN: u64 = 64 << 10;
 
 /// Why there is no block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -41,6 +41,12 @@ pub enum AllocateError {
         asked: u64,
         /// Bytes of a block of the class asked.
         class_bytes: u64,
+    },
+    /// The machine, or its control group, has no memory for a block that was never used before.
+    #[error("{asked} bytes asked for, but the kernel has no memory for them")]
+    NotBacked {
+        /// Bytes asked for.
+        asked: u64,
     },
     /// The owner is neither a worker nor the host.
     #[error("{owner:?} cannot have blocks")]
@@ -70,11 +76,27 @@ pub struct ClassUsage {
     pub free: u32,
 }
 
+/// What happened in a pool since its start, all processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolCounts {
+    /// Blocks asked for and not had.
+    pub refused: u64,
+    /// Times somebody slept until a block was free.
+    pub waited: u64,
+    /// Bytes of blocks given back to the kernel.
+    pub given_back_bytes: u64,
+    /// Bytes of blocks backed with memory ahead of their use.
+    pub backed_bytes: u64,
+    /// Bytes of values copied into blocks and out of them.
+    pub copied_bytes: u64,
+}
+
 /// The block allocator of a segment, as one process sees it.
 #[derive(Debug)]
 pub struct Blocks {
     segment: Arc<Segment>,
     shape: Shape,
+    record: View<PoolRecord>,
     regions: ViewSlice<Region>,
     words: ViewSlice<AtomicU32>,
     holders: ViewSlice<HolderSet>,
@@ -92,7 +114,8 @@ impl Blocks {
         }
         let blocks = shape.blocks as usize;
         Ok(Arc::new(Self {
-            regions: segment.view_slice(shape.start, Class::COUNT * Region::COUNT)?,
+            record: segment.view(shape.start)?,
+            regions: segment.view_slice(shape.regions_offset, Class::COUNT * Region::COUNT)?,
             words: segment.view_slice(shape.words_offset, blocks)?,
             holders: segment.view_slice(shape.holders_offset, blocks)?,
             local_holds: LocalHolds::default(),
@@ -149,12 +172,26 @@ impl Blocks {
         let (Some(class), Ok(in_use)) = (class, u32::try_from(bytes)) else {
             return Err(AllocateError::TooLarge { asked, largest: self.shape.largest });
         };
-        if let Some(id) = self.table(class).claim(holder) {
-            return Ok((class, id, in_use));
+        let limit = self.record.limit_bytes().filter(|_| class.bytes() >= COUNTED_BYTES_MIN);
+        let (class, id) = match limit {
+            Some(limit) => self.claim_within(limit, class, holder, asked)?,
+            None => self
+                .claim_any(class, holder)
+                .ok_or(AllocateError::Full { asked, class_bytes: class.bytes() })?,
+        };
+        if id.generation == 0 {
+            self.grow(class, id, holder, asked)?;
         }
-        self.claim_larger(class, holder)
-            .map(|(class, id)| (class, id, in_use))
-            .ok_or(AllocateError::Full { asked, class_bytes: class.bytes() })
+        Ok((class, id, in_use))
+    }
+
+    /// A free block of the class, or of one of the next larger.
+    #[inline]
+    pub(super) fn claim_any(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
+        match self.table(class).claim(holder) {
+            Some(id) => Some((class, id)),
+            None => self.claim_larger(class, holder),
+        }
     }
 
     #[cold]
@@ -171,9 +208,10 @@ impl Blocks {
     pub fn free(&self, handle: BlockHandle, owner: OwnerId) -> Result<(), HandleError> {
         let holder = holder_of(owner)?;
         let found = self.check(handle)?;
-        self.table(found.class)
-            .free(found.id, BlockState::Detached(holder))
-            .map_err(|stale| HandleError::stale(found.id, stale))
+        let freed = self.table(found.class).free(found.id, BlockState::Detached(holder));
+        freed.map_err(|stale| HandleError::stale(found.id, stale))?;
+        self.record.freed();
+        Ok(())
     }
 
     /// Hands a detached block from one owner to another: the new one calls it, or its heir.
@@ -233,6 +271,8 @@ impl Blocks {
             recovered.blocks += blocks;
             recovered.bytes += u64::from(blocks) * class.bytes();
         }
+        // Whatever it has freed itself: it may have died before it woke who waits.
+        self.record.freed();
         recovered
     }
 
@@ -247,66 +287,6 @@ impl Blocks {
         let table = self.table(class);
         let used: u32 = table.used().map(|index| u32::from(!table.word(index).is_free())).sum();
         ClassUsage { bytes: class.bytes(), total, free: total - used }
-    }
-
-    /// Backs the tables, and `count` blocks that hold `bytes` each, with memory now: those that are allocated
-    /// first and reused most, spread over the regions in which processes allocate.
-    ///
-    /// # Errors
-    /// Out of memory, found here instead of as a SIGBUS at the first write.
-    pub fn populate(&self, bytes: u64, count: u32) -> io::Result<()> {
-        let tables_start = self.shape.start & !0xFFF;
-        self.populate_range(tables_start, self.shape.holders_offset - tables_start)?;
-        let Some(class) = Class::holding(bytes) else { return Ok(()) };
-        let regions: Vec<_> = self.table(class).regions().collect();
-        let each = (count as usize).div_ceil(regions.len().max(1));
-        for blocks in regions {
-            let first = u32::try_from(blocks.start).map_err(io::Error::other)?;
-            let bytes = blocks.len().min(each) as u64 * class.bytes();
-            let start = self.shape.offset(class, first);
-            self.populate_range(start & !0xFFF, bytes + (start & 0xFFF))?;
-        }
-        Ok(())
-    }
-
-    fn populate_range(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        self.segment.populate(offset, usize::try_from(bytes).map_err(io::Error::other)?)
-    }
-
-    /// Gives the memory of free blocks of 64 KiB and more back to the kernel; they read as zeroes afterwards.
-    ///
-    /// Each block is claimed by `owner` meanwhile. For a time of memory pressure: the next use of such a block
-    /// pays for its pages again. Does nothing on a private segment. Returns the bytes of the blocks.
-    ///
-    /// # Errors
-    /// What the kernel said; the blocks before the refused one were given back.
-    pub fn give_back(&self, owner: OwnerId) -> io::Result<u64> {
-        let holder = Holder::of(owner).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        if self.segment.file().is_none() {
-            return Ok(0);
-        }
-        let large = self.classes().filter(|class| class.bytes() >= GIVEN_BACK_BYTES_MIN);
-        let mut bytes = 0;
-        for (class, index) in large.flat_map(|class| self.table(class).used().map(move |i| (class, i))) {
-            bytes += self.give_back_one(class, index, holder)?;
-        }
-        Ok(bytes)
-    }
-
-    fn give_back_one(&self, class: Class, index: u32, holder: Holder) -> io::Result<u64> {
-        let table = self.table(class);
-        let Some(id) = table.claim_at(index, holder) else { return Ok(0) };
-        crate::crash_point!("blocks.give_back.claimed");
-        let punched = self.punch(class, index);
-        let freed = table.free(id, BlockState::Claimed(holder));
-        debug_assert!(freed.is_ok(), "only its holder moves a claimed block");
-        punched.map(|()| class.bytes())
-    }
-
-    fn punch(&self, class: Class, index: u32) -> io::Result<()> {
-        let offset = usize::try_from(self.shape.offset(class, index)).map_err(io::Error::other)?;
-        let bytes = usize::try_from(class.bytes()).map_err(io::Error::other)?;
-        self.segment.mapping().give_back(offset, bytes)
     }
 
     #[inline]
@@ -358,6 +338,26 @@ impl Blocks {
         self.segment.view_slice(offset, words).map_err(|_| out_of_place)
     }
 
+    /// What the pool's processes go by and count together.
+    #[must_use]
+    #[inline]
+    pub fn record(&self) -> &PoolRecord {
+        &self.record
+    }
+
+    /// How often the pool could not give at once, and what it did about its memory.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        let rare = &self.record.rare;
+        PoolCounts {
+            refused: rare.refused.get(),
+            waited: rare.waited.get(),
+            given_back_bytes: rare.given_back.get(),
+            backed_bytes: rare.backed.get(),
+            copied_bytes: self.record.copied_bytes(),
+        }
+    }
+
     pub(super) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }
@@ -366,7 +366,7 @@ impl Blocks {
         &self.local_holds
     }
 
-    fn classes(&self) -> impl Iterator<Item = Class> {
+    pub(super) fn classes(&self) -> impl Iterator<Item = Class> {
         Class::all().filter(|class| self.shape.count(*class) > 0)
     }
 }

@@ -1,7 +1,8 @@
 //! Shape: where in a segment each class has its words and its bytes. Both sides compute the same.
 //!
 //! ```text
-//! start   regions   8 cache lines per class
+//! start   record    ten cache lines: terms and counters of the pool
+//!         regions   8 cache lines per class
 //!         words     4 bytes per block, all classes in order
 //!         holders   32 bytes per block, all classes in order
 //!         bytes     per class, page by page; end
@@ -9,9 +10,11 @@
 //!
 //! Everything is a reservation: memory is used page by page, when it is first touched.
 
+use super::budget::Budget;
 use super::class::Class;
 use super::handle::BlockHandle;
 use super::holder::HolderSet;
+use super::record::PoolRecord;
 use super::table::{BlockId, Region};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -33,14 +36,14 @@ pub struct Limits {
     pub medium: u32,
     /// Blocks of each class of 2 MiB to 64 MiB.
     pub large: u32,
-    /// Blocks of each class of 128 MiB to 1 GiB.
+    /// Blocks of each class of 128 MiB to 2 GiB.
     pub huge: u32,
     /// No class above this size has blocks, in bytes.
     pub largest_bytes: u64,
 }
 
 impl Limits {
-    /// What a runtime reserves where address space is plenty: 17 GiB, 1.3 MiB of it tables.
+    /// What a runtime reserves where address space is plenty: 25 GiB, and 17 if cut at 1 GiB, 1.3 MiB of it tables.
     pub const FULL: Self =
         Self { small: 4096, medium: 1024, large: 64, huge: 4, largest_bytes: Class::LARGEST_BYTES };
 
@@ -96,6 +99,7 @@ pub(super) struct ClassShape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub(super) start: u64,
+    pub(super) regions_offset: u64,
     pub(super) words_offset: u64,
     pub(super) holders_offset: u64,
     pub(super) blocks: u32,
@@ -108,22 +112,42 @@ impl Shape {
     /// Plans the blocks from `start_offset` of a segment on; returns the shape and the offset behind its end.
     #[must_use]
     pub fn plan(start_offset: u64, limits: &Limits) -> (Self, u64) {
+        Self::plan_within(start_offset, limits, &Budget::default())
+    }
+
+    /// [`Shape::plan`] for a pool that may have no more than `budget`.
+    #[must_use]
+    pub fn plan_within(start_offset: u64, limits: &Limits, budget: &Budget) -> (Self, u64) {
         // No sum below overflows for any start that a segment can have: 2^16 blocks of each class are 2^47 bytes.
         let start = aligned(start_offset.min(1 << 60), LINE_BYTES);
-        let blocks = Class::all().map(|class| limits.count(class)).sum::<u32>();
-        let words_offset = start + REGIONS * LINE_BYTES;
+        let mut counts = [0; Class::COUNT];
+        for (class, count) in Class::all().zip(&mut counts) {
+            *count = limits.count(class);
+        }
+        let counts = budget.cut(counts);
+        let blocks = counts.iter().sum::<u32>();
+        let regions_offset = start + size_of::<PoolRecord>() as u64;
+        let words_offset = regions_offset + REGIONS * LINE_BYTES;
         let holders_offset = aligned(words_offset + WORD_BYTES * u64::from(blocks), LINE_BYTES);
         let mut next_first = 0;
         let mut end = aligned(holders_offset + HOLDERS_BYTES * u64::from(blocks), PAGE_BYTES);
         let mut classes = [ClassShape { count: 0, first: 0, bytes_offset: 0 }; Class::COUNT];
-        for (class, planned) in Class::all().zip(&mut classes) {
-            let count = limits.count(class);
+        for ((class, planned), count) in Class::all().zip(&mut classes).zip(counts) {
             *planned = ClassShape { count, first: next_first, bytes_offset: end };
             next_first += count;
             end = aligned(end + u64::from(count) * class.bytes(), PAGE_BYTES);
         }
-        let largest = Class::all().rev().find(|class| limits.count(*class) > 0).map_or(0, Class::bytes);
-        (Self { start, words_offset, holders_offset, blocks, end, largest, classes }, end)
+        let largest =
+            Class::all().zip(counts).filter(|(_, count)| *count > 0).map(|(class, _)| class.bytes()).max();
+        let largest = largest.unwrap_or(0);
+        let shape =
+            Self { start, regions_offset, words_offset, holders_offset, blocks, end, largest, classes };
+        (shape, end)
+    }
+
+    /// Offset of the first block.
+    pub(super) fn first_byte_offset(&self) -> u64 {
+        self.classes[0].bytes_offset
     }
 
     /// Blocks of `class`.

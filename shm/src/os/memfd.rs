@@ -36,6 +36,24 @@ pub fn bytes(fd: impl AsFd) -> io::Result<u64> {
     u64::try_from(stat.st_size).map_err(io::Error::other)
 }
 
+/// Memory behind the file, in bytes, what was swapped out included.
+///
+/// # Errors
+/// What the kernel said of the descriptor.
+pub fn resident_bytes(fd: impl AsFd) -> io::Result<u64> {
+    let stat = rustix::fs::fstat(fd)?;
+    // Blocks of 512 bytes, whatever the page size.
+    u64::try_from(stat.st_blocks).map(|blocks| blocks * 512).map_err(io::Error::other)
+}
+
+/// Where the first page without memory begins, at `offset` or behind it; the end of the file if there is none.
+///
+/// # Errors
+/// What the kernel said of the descriptor.
+pub fn next_hole(fd: impl AsFd, offset: u64) -> io::Result<u64> {
+    Ok(rustix::fs::seek(fd, rustix::fs::SeekFrom::Hole(offset))?)
+}
+
 /// True if the file can no longer shrink under its readers.
 ///
 /// # Errors
