@@ -13,6 +13,7 @@ pub mod crash;
 pub mod doorbell;
 pub mod gate;
 pub mod histogram;
+pub mod lock;
 pub mod os;
 pub mod owner;
 pub mod plain;

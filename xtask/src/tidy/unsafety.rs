@@ -11,6 +11,7 @@ const ROOMS: &[&str] = &[
     "shm/src/offset.rs",
     "shm/src/slots.rs",
     "shm/src/ring/*",
+    "shm/src/lock/value.rs",
     "shm/src/seqlock.rs",
     "worker/src/boot.rs",
     "worker/src/function.rs",
