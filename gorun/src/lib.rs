@@ -14,13 +14,14 @@
 pub use gorun_runtime::channel::{BatchError, ChannelError, ChannelStats, Delivery, RecvFuture, SendFuture};
 pub use gorun_runtime::{
     Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
-    BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, Health, Hedge,
-    IntoFallback, IntoTask, Jail, JailPart, JailRefusal, JailStats, LoadBalancing, Map, Mode, Outcomes,
-    Placement, Policy, PolicyStats, Quarantine, QuarantinedTask, RateLimit, RateLimitHandle, Receiver,
-    RecentTask, RecvError, Rejection, ReplayError, Restart, ResultRefusal, Retry, RetryBudget, Runtime,
-    SeatLoad, SeatStats, SendError, Sender, ShareError, SharedSlice, SliceLoan, Smt, Stats, Supervision,
-    Task, TaskError, TaskFacts, TaskHandle, ThreadFallback, WorkerHealth, WorkerState, channel, error, go,
-    go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous, select,
+    BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, FunctionProfile,
+    Health, Hedge, IntoFallback, IntoTask, Jail, JailPart, JailRefusal, JailStats, LoadBalancing, Map, Mode,
+    Outcomes, Placement, Policy, PolicyStats, Profile, Quarantine, QuarantinedTask, RateLimit,
+    RateLimitHandle, Receiver, RecentTask, RecvError, Rejection, ReplayError, Restart, ResultRefusal, Retry,
+    RetryBudget, Runtime, SeatLoad, SeatStats, SendError, Sender, ShareError, SharedSlice, SliceLoan, Smt,
+    Stats, Supervision, Task, TaskError, TaskFacts, TaskHandle, ThreadFallback, Times, WorkerHealth,
+    WorkerState, channel, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
+    select,
 };
 pub use gorun_runtime::{observe, topology};
 pub use gorun_shm::Plain;

@@ -191,6 +191,12 @@ impl Book {
         Pushed::At(position, EntryId(id))
     }
 
+    /// The position of the next task.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.tail
+    }
+
     /// Takes the outcome of a finished task; none while it is not finished.
     pub(crate) fn take(&mut self, lane: Lane<'_>, position: u64, id: EntryId) -> Option<Outcome> {
         if let Entry::Waiting { .. } = self.entry(id)

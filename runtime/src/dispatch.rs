@@ -179,6 +179,9 @@ impl Dispatcher {
     pub(crate) fn push(&self, lane: u16, descriptor: &Descriptor, keep: &mut Option<Box<Keep>>) -> Push {
         let (pushed, load) = self.with_book(lane, |book, ring| {
             // Looked at under the lock: `close` ends everything that was pushed before it took the lock.
+            if let Some(stamp) = self.commons.stamp(self.lanes[usize::from(lane)].id, book.next()) {
+                stamp.store(ticks::now(), Ordering::Relaxed); // Relaxed: published with the task.
+            }
             let pushed = (!self.is_closed()).then(|| book.push(ring, descriptor, keep.take()));
             (pushed, (book.uncollected(), book.task_ticks()))
         });

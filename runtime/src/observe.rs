@@ -6,6 +6,7 @@
 //!
 //! Progress: nothing here waits. A caller sleeps on [`Listener::descriptors`] and on [`Observed::host`].
 
+use crate::profile::Profile;
 pub use crate::report::VARIABLE;
 use crate::stats::Stats;
 use gorun_shm::sync::Ordering;
@@ -161,6 +162,12 @@ impl Observed {
         Stats::read(&self.commons)
     }
 
+    /// What the tasks of each function cost. Names are there once the runtime has ended by itself.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        Profile::read(&self.commons, None)
+    }
+
     /// Readable once the process that the runtime belongs to has ended; none if that cannot be known.
     #[must_use]
     pub fn host(&self) -> Option<BorrowedFd<'_>> {
@@ -226,7 +233,7 @@ mod tests {
         let stats = observed.stats();
         assert_eq!((stats.pid, stats.submitted, stats.seats[1].tasks), (std::process::id(), 5, 3));
         assert!(observed.host().is_some() && !observed.host_has_ended() && !observed.has_stopped());
-        crate::report::stopped(&commons);
+        crate::report::stopped(&commons, Vec::new);
         assert!(observed.has_stopped());
     }
 

@@ -3,6 +3,7 @@
 //! The launcher's socket is named in the environment; the segment's descriptor goes there once, and the
 //! launcher reads the counters while the program runs and after it has died, however it died.
 
+use crate::profile::Profile;
 use gorun_shm::os::ticks;
 use gorun_shm::sync::Ordering;
 use gorun_worker::os::socket;
@@ -22,8 +23,11 @@ pub(crate) fn started(commons: &Commons) {
     }
 }
 
-/// Notes when the runtime ended, so that shares are of its own time.
-pub(crate) fn stopped(commons: &Commons) {
+/// Notes when the runtime ended, so that shares are of its own time; for a launcher also what functions are called.
+pub(crate) fn stopped(commons: &Commons, libraries: impl FnOnce() -> Vec<String>) {
+    if std::env::var_os(VARIABLE).is_some() {
+        Profile::leave_names(commons, &libraries());
+    }
     let host = &commons.host;
     host.stop_ticks.store(ticks::now(), Ordering::Relaxed); // Relaxed: published by `stop_ns`.
     host.stop_ns.store(ticks::system_ns(), Ordering::Release); // Release: for observers.

@@ -90,7 +90,7 @@ impl Drop for StopGuard {
                 keeper.stop();
             }
             pool.stop(threads);
-            report::stopped(&self.parts.dispatcher.commons);
+            report::stopped(&self.parts.dispatcher.commons, || pool.libraries());
         }
     }
 }

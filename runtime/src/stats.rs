@@ -103,15 +103,9 @@ impl Stats {
     /// Reads the counters of a segment.
     #[must_use]
     pub fn read(commons: &Commons) -> Self {
-        let host = &commons.host;
         // Relaxed, all of these: counters at one moment, give or take a task.
-        let start_ns = host.start_ns.load(Ordering::Relaxed); // Relaxed here and below: as said above.
-        let start_ticks = host.start_ticks.load(Ordering::Relaxed);
-        let stop_ns = host.stop_ns.load(Ordering::Relaxed);
-        let stopped = (stop_ns != 0).then(|| (stop_ns, host.stop_ticks.load(Ordering::Relaxed)));
-        let (now_ns, now_ticks) = stopped.unwrap_or_else(|| (ticks::system_ns(), ticks::now()));
-        let nanos = now_ns.saturating_sub(start_ns);
-        let rate = Rate::between(now_ticks.wrapping_sub(start_ticks), nanos);
+        let host = &commons.host;
+        let (nanos, rate) = age_of(commons);
         let seats: Vec<SeatStats> =
             (0..commons.seats.len()).map(|seat| seat_stats(commons, seat, rate)).collect();
         let sum = |counter: fn(&gorun_worker::wire::control::Ledger) -> u64| {
@@ -145,6 +139,23 @@ impl Stats {
         let capacity = self.uptime.as_secs_f64() * self.seats.len() as f64;
         if capacity > 0.0 { busy / capacity } else { 0.0 }
     }
+}
+
+/// How long the runtime has run, in nanoseconds, and how many ticks that were.
+fn age_of(commons: &Commons) -> (u64, Rate) {
+    let host = &commons.host;
+    let start_ns = host.start_ns.load(Ordering::Relaxed); // Relaxed here and below: numbers for a person.
+    let start_ticks = host.start_ticks.load(Ordering::Relaxed);
+    let stop_ns = host.stop_ns.load(Ordering::Relaxed);
+    let stopped = (stop_ns != 0).then(|| (stop_ns, host.stop_ticks.load(Ordering::Relaxed)));
+    let (now_ns, now_ticks) = stopped.unwrap_or_else(|| (ticks::system_ns(), ticks::now()));
+    let nanos = now_ns.saturating_sub(start_ns);
+    (nanos, Rate::between(now_ticks.wrapping_sub(start_ticks), nanos))
+}
+
+/// Ticks a second, by the runtime's own time.
+pub(crate) fn rate_of(commons: &Commons) -> Rate {
+    age_of(commons).1
 }
 
 fn seat_stats(commons: &Commons, seat: usize, rate: Rate) -> SeatStats {

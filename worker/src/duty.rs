@@ -15,6 +15,7 @@ use crate::tenure::Tenure;
 use crate::wire::commons::Commons;
 use crate::wire::control::{Command, Departure, Intent, RangeProgress, SeatRecord, WorkerRecord};
 use crate::wire::ids::LaneId;
+use crate::wire::profile;
 use crate::wire::recorder::Place;
 use crate::wire::status::{MARK_IN_BLOCK, MARK_MORTAL, MARK_RANGE, Status};
 use crate::{message, parcel};
@@ -256,6 +257,7 @@ impl Duty {
         completion.ticks = end.wrapping_sub(start);
         flight.end(start, end);
         self.account(depth, completion.ticks, items, panics);
+        self.profile(&descriptor, (completion.ticks, items, panics), None);
         self.record().duty.note_progress(depth, RangeProgress::default());
         self.enter(depth);
         self.last_end.set(0);
@@ -298,6 +300,7 @@ impl Duty {
         completion.ticks = spent;
         // Before the outcome is visible: whoever sees it may stop this process and read the books.
         self.account(depth, spent, items, panics);
+        self.profile(&descriptor, (spent, items, panics), Some((lane, position, start)));
         match self.commons.lane(lane).finish(position, self.owner, &completion) {
             Ok(0) => {}
             Ok(flags) => self.tell(lane, position, flags, &completion),
@@ -356,6 +359,34 @@ impl Duty {
                 seat.panics.add(panics);
             }
         });
+    }
+
+    /// Counts a task for its function; `from` says where it stood in line, and when it was started.
+    #[inline]
+    fn profile(
+        &self,
+        descriptor: &Descriptor,
+        (spent, items, panics): (u64, u64, u64),
+        from: Option<(LaneId, u64, u64)>,
+    ) {
+        let Some(seat) = self.seat.get() else { return };
+        let Some(place) = profile::find(self.commons.profile(seat), descriptor.function) else { return };
+        place.tasks.add(items);
+        place.run_ticks.record(if items > 1 { spent / items } else { spent });
+        if descriptor.input_bytes > 0 {
+            place.input_bytes.add(descriptor.input_bytes.into());
+        }
+        if panics > 0 {
+            place.panics.add(panics);
+        }
+        let Some((lane, position, start)) = from else { return };
+        if lane.0 != seat && usize::from(lane.0) < self.commons.seats.len() {
+            place.stolen.add(items);
+        }
+        if let Some(stamp) = self.commons.stamp(lane, position) {
+            // Relaxed: published with the task.
+            place.queue_ticks.record(start.saturating_sub(stamp.load(Ordering::Relaxed)));
+        }
     }
 
     /// Wakes or notifies whoever waits for the task.

@@ -3,8 +3,8 @@
 //! The segment of a runtime is read for the last time when its process ends, and let go then: its memory would live
 //! as long as we hold it. Where many are held, those that were shut down go earlier.
 
-use gorun::Stats;
 use gorun::observe::{Listener, Observed};
+use gorun::{Profile, Stats};
 use std::error::Error;
 use std::os::fd::BorrowedFd;
 
@@ -26,7 +26,7 @@ pub(super) struct Reports {
 #[derive(Debug)]
 enum Entry {
     Live(Box<Observed>),
-    Over(Stats),
+    Over(Box<(Stats, Profile)>),
 }
 
 impl Reports {
@@ -66,14 +66,14 @@ impl Reports {
     }
 
     /// Everything that came: the runtimes, refusals in words, and how many runtimes there were beyond the limit.
-    pub(super) fn close(mut self) -> (Vec<Stats>, Vec<String>, u64) {
+    pub(super) fn close(mut self) -> (Vec<(Stats, Profile)>, Vec<String>, u64) {
         self.take();
         self.settle(|_| true);
-        let stats = self.entries.into_iter().filter_map(|entry| match entry {
+        let told = self.entries.into_iter().filter_map(|entry| match entry {
             Entry::Live(_) => None,
-            Entry::Over(stats) => Some(stats),
+            Entry::Over(told) => Some(*told),
         });
-        (stats.collect(), self.refused, self.unlisted)
+        (told.collect(), self.refused, self.unlisted)
     }
 
     fn list(&mut self, observed: Observed) {
@@ -100,7 +100,9 @@ impl Reports {
     fn settle(&mut self, is_over: impl Fn(&Observed) -> bool) {
         for entry in &mut self.entries {
             match entry {
-                Entry::Live(observed) if is_over(observed) => *entry = Entry::Over(observed.stats()),
+                Entry::Live(observed) if is_over(observed) => {
+                    *entry = Entry::Over(Box::new((observed.stats(), observed.profile())));
+                }
                 _ => {}
             }
         }

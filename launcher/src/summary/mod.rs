@@ -2,20 +2,22 @@
 //!
 //! Pure: counters in, text out. The numbers come from another program's memory, so they may be anything.
 
+mod function;
 mod json;
 mod table;
 mod text;
 mod units;
 
 use crate::exit::End;
-use gorun::{SeatStats, Stats};
+use function::FunctionView;
+use gorun::{Profile, SeatStats, Stats};
 use serde::Serialize;
 
 pub(crate) use text::Paint;
 
 /// What is told of a program.
 #[derive(Debug)]
-pub(crate) struct Summary<Runtime = Stats> {
+pub(crate) struct Summary<Runtime = (Stats, Profile)> {
     /// Its process id.
     pub(crate) program: i32,
     pub(crate) end: End,
@@ -67,6 +69,8 @@ struct RuntimeView {
     unfinished: u64,
     zygote_restarts: u64,
     seats: Vec<SeatView>,
+    /// The busiest first.
+    functions: Vec<FunctionView>,
 }
 
 /// A seat in the units in which it is told.
@@ -74,6 +78,8 @@ struct RuntimeView {
 struct SeatView {
     seat: usize,
     worker_pid: Option<u32>,
+    /// Its processor, if it is pinned to one.
+    cpu: Option<usize>,
     /// Processors it is pinned to, as a list; empty if the kernel decides.
     cpus: String,
     generation: u64,
@@ -91,7 +97,7 @@ struct SeatView {
 }
 
 impl RuntimeView {
-    fn of(stats: &Stats) -> Self {
+    fn of((stats, profile): &(Stats, Profile)) -> Self {
         let ended =
             [stats.finished, stats.panicked, stats.lost, stats.cancelled, stats.timed_out, stats.failed];
         let unfinished = ended.iter().fold(stats.submitted, |left, ended| left.saturating_sub(*ended));
@@ -111,6 +117,7 @@ impl RuntimeView {
             unfinished,
             zygote_restarts: stats.zygote_restarts,
             seats: stats.seats.iter().map(|seat| SeatView::of(seat, uptime_s)).collect(),
+            functions: profile.functions.iter().map(FunctionView::of).collect(),
         }
     }
 }
@@ -121,6 +128,7 @@ impl SeatView {
         Self {
             seat: seat.seat,
             worker_pid: seat.pid,
+            cpu: seat.cpu,
             cpus: seat.cpus.to_string(),
             generation: seat.generation,
             tasks: seat.tasks,
@@ -166,6 +174,12 @@ fn sample() -> Summary<RuntimeView> {
         unfinished: 10,
         zygote_restarts: 1,
         seats: vec![seat, vacant],
+        functions: vec![FunctionView {
+            function: "demo::square".to_owned(),
+            tasks: 990,
+            busy_s: 1.8,
+            ..Default::default()
+        }],
         ..RuntimeView::default()
     };
     Summary { program: 4242, end: End::Killed(9), runtimes: vec![runtime], refused: Vec::new(), unlisted: 0 }

@@ -1,7 +1,7 @@
 //! The summary for a person: a head, then for each runtime its outcomes and a table of its seats.
 
 use super::units::{percent, time};
-use super::{RuntimeView, SeatView, Summary, table};
+use super::{RuntimeView, SeatView, Summary, function, table};
 use std::fmt::Write;
 
 /// Whether colours may be used.
@@ -75,6 +75,7 @@ fn one(runtime: &RuntimeView, paint: Paint) -> String {
     }
     push(&mut text, &format!("  {}", outcomes(runtime, paint)));
     text.push_str(&table::render(HEADS, &runtime.seats.iter().map(row).collect::<Vec<_>>()));
+    text.push_str(&function::render(&runtime.functions));
     text
 }
 
@@ -132,6 +133,8 @@ runtime of process 4242: 1.25 s, 2 seats, 73.0 % busy
   seat  worker  cpu  tasks    busy  steals  restarts  deaths  run p50  run p99
      0    4243    0    700  96.0 %      12         0       0  1.20 ms  34.0 ms
      1       -    -    290  50.0 %       0         2       2     0 ns     0 ns
+  tasks  panics  steals    busy  run p50  run p99  queue p50  queue p99      function
+    990       0       0  1.80 s     0 ns     0 ns          -          -  demo::square
 ";
         assert_eq!(render(&sample(), PLAIN), expected);
     }

@@ -3,6 +3,7 @@
 use super::control::{HostRecord, SeatRecord, WorkerRecord};
 use super::ids::LaneId;
 use super::map::{AttachError, BREAKERS, Map};
+use super::profile::{FUNCTIONS, FunctionRecord, STAMP_EVERY};
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::Blocks;
 use gorun_shm::breaker::BreakerWords;
@@ -28,6 +29,8 @@ pub struct Commons {
     pub blocks: Arc<Blocks>,
     /// Circuit breakers that all processes share; those with a name come first.
     pub breakers: ViewSlice<BreakerWords>,
+    profiles: ViewSlice<FunctionRecord>,
+    stamps: ViewSlice<AtomicU64>,
     lanes: ViewSlice<LaneHeader>,
     slots: ViewSlice<Slot>,
     nested: ViewSlice<Slot>,
@@ -57,6 +60,8 @@ impl Commons {
             slots: segment.view_slice(map.slots, seats * shape.lane_slots as usize)?,
             nested: segment.view_slice(map.nested, records * shape.nested_slots as usize)?,
             breakers: segment.view_slice(map.breakers, BREAKERS)?,
+            profiles: segment.view_slice(map.profiles, seats * FUNCTIONS)?,
+            stamps: segment.view_slice(map.stamps, seats * shape.stamps())?,
             blocks: Blocks::new(Arc::clone(&segment), map.blocks)?,
             map,
             segment,
@@ -77,6 +82,29 @@ impl Commons {
             (&self.nested, self.map.shape.nested_slots as usize, index - seats)
         };
         Lane::new(&self.lanes[index], &slots[place * each..(place + 1) * each])
+    }
+
+    /// The table of functions of a seat.
+    ///
+    /// # Panics
+    /// If there is no such seat.
+    #[inline]
+    #[must_use]
+    pub fn profile(&self, seat: u16) -> &[FunctionRecord] {
+        let first = usize::from(seat) * FUNCTIONS;
+        &self.profiles[first..first + FUNCTIONS]
+    }
+
+    /// Where the time stands at which the task at this position of a seat's lane was published; most have none.
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self, lane: LaneId, position: u64) -> Option<&AtomicU64> {
+        let (seat, each) = (usize::from(lane.0), self.map.shape.stamps());
+        if !position.is_multiple_of(STAMP_EVERY) || seat >= self.seats.len() {
+            return None;
+        }
+        let place = (position / STAMP_EVERY % each as u64) as usize;
+        self.stamps.get(seat * each + place)
     }
 
     /// True if a lane has this id.

@@ -14,6 +14,7 @@
 //! All offsets follow from the shape, so both sides compute them; nothing else is trusted.
 
 use super::control::{HostRecord, SeatRecord, WorkerRecord};
+use super::profile::{FUNCTIONS, FunctionRecord, STAMP_EVERY};
 use gorun_macros::Shared;
 use gorun_shm::blocks::{Limits as BlockLimits, Shape as BlockShape};
 use gorun_shm::breaker::BreakerWords;
@@ -28,7 +29,7 @@ use thiserror::Error;
 /// First word of every segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 /// Changes whenever a record, a slot or the map changes.
-pub const LAYOUT_VERSION: u64 = 4;
+pub const LAYOUT_VERSION: u64 = 5;
 /// Breakers that processes can share, by name: as many as services a program calls, and 9 KB each once used.
 pub const BREAKERS: usize = 64;
 
@@ -102,6 +103,12 @@ impl Shape {
             && (64..=1 << 30).contains(&self.block_bytes_max)
     }
 
+    /// Stamps of a seat's lane.
+    #[must_use]
+    pub fn stamps(&self) -> usize {
+        (u64::from(self.lane_slots) / STAMP_EVERY).max(1) as usize
+    }
+
     /// Lanes in all: one per seat, one nested per record.
     #[must_use]
     pub fn lanes(&self) -> u16 {
@@ -132,6 +139,10 @@ pub struct Map {
     pub notice_words: u64,
     /// First [`BreakerWords`].
     pub breakers: u64,
+    /// First [`FunctionRecord`]: a table for each seat.
+    pub profiles: u64,
+    /// First stamp of the seats' lanes.
+    pub stamps: u64,
     /// The blocks.
     pub blocks: BlockShape,
     /// Size of the whole segment.
@@ -158,6 +169,8 @@ impl Map {
         let notice_headers = take(size_of::<RingHeader>(), records);
         let notice_words = take(8, records * u64::from(shape.notice_slots));
         let breakers = take(size_of::<BreakerWords>(), BREAKERS as u64);
+        let profiles = take(size_of::<FunctionRecord>(), seats * FUNCTIONS as u64);
+        let stamps = take(8, seats * shape.stamps() as u64);
         let limits =
             if records == 1 { BlockLimits::FULL.divided_by(CELL_DIVISOR) } else { BlockLimits::FULL };
         let (blocks, bytes) = BlockShape::plan(next, &limits.cut_at(shape.block_bytes_max));
@@ -173,6 +186,8 @@ impl Map {
             notice_headers,
             notice_words,
             breakers,
+            profiles,
+            stamps,
             blocks,
             bytes,
         }

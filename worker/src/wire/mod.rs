@@ -7,6 +7,7 @@ pub mod commons;
 pub mod control;
 pub mod ids;
 pub mod map;
+pub mod profile;
 pub mod quarantine;
 pub mod recorder;
 pub mod status;
