@@ -38,6 +38,7 @@ mod streams;
 mod supervise;
 pub mod supervision;
 mod symbols;
+pub mod sync;
 mod tally;
 pub mod task;
 mod ticket;

@@ -53,6 +53,7 @@ impl Pool {
         state.killed.remove(&record);
         // Before anybody hears of the end: what the dead had not finished in channels is there again.
         crate::channel::recover(&self.commons, owner);
+        crate::sync::recover(&self.commons, owner);
         let duty = &self.commons.workers[usize::from(record)].duty;
         if duty.depth() >= DEPTH_MAX {
             let payload = obituary::pack(worker, pid, end, duty.progress(DEPTH_MAX - 1));

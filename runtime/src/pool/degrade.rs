@@ -41,6 +41,7 @@ impl Pool {
                 self.warn(&format!("no thread can be had either ({cause}); pending tasks are closed"));
                 self.dispatcher.close();
                 crate::channel::shut_all(&self.commons);
+                crate::sync::shut_all(&self.commons);
             }
         }
     }

@@ -225,6 +225,7 @@ impl Pool {
         }
         // Behind the above: a task that opens a channel now sees that it is to stop.
         crate::channel::shut_all(&self.commons);
+        crate::sync::shut_all(&self.commons);
         self.stop_threads();
         Threads::join(threads.both);
         let mut state = self.lock();
@@ -252,6 +253,7 @@ impl Pool {
                 if !self.is_degraded() {
                     // What it had left half done must not hold up who reads on after the end.
                     crate::channel::recover(&self.commons, owner);
+                    crate::sync::recover(&self.commons, owner);
                 }
             }
             self.dispatcher.end_condemned(record);

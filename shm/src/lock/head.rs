@@ -109,6 +109,8 @@ pub struct FormatError;
 pub struct Marks(u32);
 
 impl Marks {
+    /// Nothing to say.
+    pub const NONE: Self = Self(0);
     /// An owner was killed while it had the lock.
     pub const RECOVERED: Self = Self(1);
     /// A thread panicked while it had the lock.

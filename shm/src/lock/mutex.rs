@@ -42,11 +42,13 @@ impl Mutex {
         self.word.take(me).map(|()| MutexHold { mutex: self })
     }
 
-    /// True if nobody has it now.
-    #[must_use]
+    /// Looks whether nobody has it now, without asking for its cache line as [`Mutex::try_lock`] does.
+    ///
+    /// # Errors
+    /// [`Taken`] by whom.
     #[inline]
-    pub fn is_free(&self) -> bool {
-        self.word.is_free()
+    pub fn look(&self) -> Result<(), Taken> {
+        self.word.look()
     }
 
     /// Gives back what `dead` had, and marks it; false if it had nothing. Only once no thread of `dead` runs any more.

@@ -39,6 +39,14 @@ impl Once {
         self.word.is_done()
     }
 
+    /// Looks whether it can be begun.
+    ///
+    /// # Errors
+    /// [`Taken`].
+    pub fn look(&self) -> Result<(), Taken> {
+        self.word.look()
+    }
+
     /// Begins, if nobody is at it and it is not done.
     ///
     /// # Errors

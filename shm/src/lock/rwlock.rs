@@ -150,7 +150,8 @@ impl RwLock {
     }
 
     /// True if there is a reader in some process.
-    fn has_readers(&self) -> bool {
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
         let known = (0..WORDS).map(|word| self.known[word].load(Ordering::Relaxed)); // Relaxed: see `note_known`.
         known.enumerate().any(|(word, bits)| {
             let mut bits = bits;
@@ -178,17 +179,22 @@ impl RwLock {
         self.writable.notify_after_fence();
     }
 
-    /// True if no writer claims or has it now.
-    #[must_use]
+    /// Looks whether no writer claims or has it now.
+    ///
+    /// # Errors
+    /// [`Taken`] by whom.
     #[inline]
-    pub fn is_readable(&self) -> bool {
-        self.writer.load(Ordering::Relaxed) == FREE // Relaxed: a look before a try.
+    pub fn look(&self) -> Result<(), Taken> {
+        match self.writer.load(Ordering::Relaxed) {
+            FREE => Ok(()), // Relaxed: a look before a try.
+            found => Err(Taken::of(found)),
+        }
     }
 
     /// True if nobody has it now.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.is_readable() && !self.has_readers()
+        self.look().is_ok() && !self.has_readers()
     }
 
     /// Gives back what `dead` had, and marks the lock if it wrote. Returns how many readers and writers it was. Only once no

@@ -65,10 +65,16 @@ impl OwnedWord {
         }
     }
 
-    /// True if nobody has it now.
+    /// Looks whether nobody has it now.
+    ///
+    /// # Errors
+    /// [`Taken`] if somebody has.
     #[inline]
-    pub(super) fn is_free(&self) -> bool {
-        self.word.load(Ordering::Relaxed) == FREE // Relaxed: a look before a `take`.
+    pub(super) fn look(&self) -> Result<(), Taken> {
+        match self.word.load(Ordering::Relaxed) {
+            FREE => Ok(()), // Relaxed: a look before a `take`.
+            found => Err(Taken::of(found)),
+        }
     }
 
     /// True if what it was for is done.
