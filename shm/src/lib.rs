@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod lock;
 pub mod os;
 pub mod owner;
+pub mod partitions;
 pub mod plain;
 pub mod ring;
 #[cfg(not(loom))]
