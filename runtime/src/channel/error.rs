@@ -24,6 +24,22 @@ pub enum ChannelError {
         /// Bytes it needs.
         bytes: u64,
     },
+    /// A distributed channel would have no partitions or members, or more than there can be.
+    #[error(
+        "a distributed channel has 1 to 256 partitions and 1 to 128 members, not {partitions} and {members}"
+    )]
+    BadShape {
+        /// Partitions asked for.
+        partitions: usize,
+        /// Members asked for.
+        members: usize,
+    },
+    /// As many receivers as it has places for have joined a distributed channel.
+    #[error("the distributed channel has {most} members already; open it with more places, by `members`")]
+    TooManyMembers {
+        /// The limit.
+        most: usize,
+    },
     /// There is no runtime, or this process may not use it.
     #[error(transparent)]
     NoRuntime(Rejection),

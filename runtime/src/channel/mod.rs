@@ -10,6 +10,7 @@
 //! with a retry until its handle is gone, and of a map until the range it belongs to has ended.
 
 mod delivery;
+pub mod distributed;
 mod error;
 mod future;
 mod open;

@@ -118,6 +118,13 @@ impl Rules {
     }
 }
 
+impl<T> Channel<T> {
+    /// Another with the same settings.
+    pub(super) fn alike(&self) -> Self {
+        Self { values: PhantomData, ..*self }
+    }
+}
+
 impl<T: Portable> Channel<T> {
     /// One that holds `capacity` messages, 1 to 2^24.
     pub fn bounded(capacity: usize) -> Self {

@@ -52,6 +52,7 @@ pub(crate) fn recover(commons: &Commons, dead: OwnerId) {
         }
         place.ring().header().arrived().wake_all();
     }
+    super::distributed::recover(commons, dead);
     porter::look_again();
 }
 
@@ -60,4 +61,5 @@ pub(crate) fn shut_all(commons: &Commons) {
     for place in all(commons) {
         place.ring().shut();
     }
+    super::distributed::shut_all(commons);
 }
