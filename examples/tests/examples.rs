@@ -91,6 +91,15 @@ fn pipeline_draws_and_adds_up_every_picture() {
 }
 
 #[test]
+fn word_count_is_right_whatever_is_killed() {
+    let text = printed("word_count", &[]);
+    assert_eq!(
+        text,
+        "40000 words, 23 different ones; 10 workers killed; the counts are those of one thread\n"
+    );
+}
+
+#[test]
 fn big_data_is_summed_where_it_lies() {
     assert_eq!(printed("big_data", &[]), "the sum of 1048576 numbers is 549755289600\n");
 }

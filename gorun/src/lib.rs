@@ -23,6 +23,10 @@ pub use gorun_runtime::{
     WorkerState, channel, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     select,
 };
+pub use gorun_runtime::{
+    Distributed, DistributedReceiver, DistributedSender, DistributedStats, GatherError, Key, KeyedDelivery,
+    MemberId, MemberStats, Moved, PartitionStats, RouteError,
+};
 pub use gorun_runtime::{observe, topology};
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -35,4 +39,5 @@ pub mod prelude {
         SeatStats, SendError, Sender, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
         go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
+    pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
 }

@@ -83,7 +83,7 @@ impl Memory {
     }
 }
 
-// Fails without the fence of `announce`, without that of `look_again`, and if the sleeper's bit is set behind its arming.
+// Fails without the second fence of `announce`.
 #[test]
 fn no_message_is_slept_over() {
     model::check(|| {
@@ -99,6 +99,7 @@ fn no_message_is_slept_over() {
     });
 }
 
+// Fails without the first fence of `announce`, and without that of `look_again`.
 #[test]
 fn a_lane_that_was_emptied_is_announced_again() {
     model::check(|| {
@@ -177,6 +178,7 @@ fn a_lane_that_was_given_up_is_found_by_who_waits_for_it() {
     });
 }
 
+// Fails without the fence of `wake_sleepers`.
 #[test]
 fn who_sleeps_hears_of_a_new_member_and_finds_it() {
     model::check(|| {
@@ -230,7 +232,7 @@ fn a_place_is_had_by_one_and_each_life_is_another() {
     });
 }
 
-// Fails if the recoverer frees the place before the lanes, or does not wake.
+// Fails if the recoverer does not wake.
 #[test]
 fn what_the_dead_owned_is_found_by_who_sleeps() {
     model::check(|| {
