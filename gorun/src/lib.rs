@@ -24,8 +24,9 @@ pub use gorun_runtime::{
     select,
 };
 pub use gorun_runtime::{
-    Distributed, DistributedReceiver, DistributedSender, DistributedStats, GatherError, Key, KeyedDelivery,
-    MemberId, MemberStats, Moved, PartitionStats, RouteError,
+    Distributed, DistributedReceiver, DistributedRecvFuture, DistributedSendFuture, DistributedSender,
+    DistributedStats, GatherError, Key, KeyedDelivery, MemberId, MemberStats, Moved, PartitionStats,
+    RouteError,
 };
 pub use gorun_runtime::{observe, topology};
 pub use gorun_shm::Plain;

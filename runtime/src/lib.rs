@@ -48,8 +48,9 @@ pub use balance::{LoadBalancing, Policy, SeatLoad, TaskFacts};
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
 pub use channel::distributed::{
-    Distributed, DistributedReceiver, DistributedSender, DistributedStats, GatherError, Key, KeyedDelivery,
-    MemberId, MemberStats, Moved, PartitionStats, RouteError,
+    Distributed, DistributedReceiver, DistributedRecvFuture, DistributedSendFuture, DistributedSender,
+    DistributedStats, GatherError, Key, KeyedDelivery, MemberId, MemberStats, Moved, PartitionStats,
+    RouteError,
 };
 pub use channel::{Backpressure, Channel, Receiver, RecvError, SendError, Sender, channel, rendezvous};
 pub use config::Config;

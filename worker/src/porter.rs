@@ -10,6 +10,7 @@ use crate::end::Place;
 use desk::Desk;
 use gorun_shm::blocks::SharedBlock;
 use gorun_shm::gate::Gate;
+use gorun_shm::partitions::MemberLine;
 use gorun_shm::ring::mpmc::Header;
 use gorun_shm::segment::View;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,7 @@ pub struct Post {
 enum Spot {
     Channel(View<Header>, Which),
     Alone(View<Gate>),
+    Member(View<MemberLine>),
 }
 
 impl Post {
@@ -53,6 +55,12 @@ impl Post {
         Self { spot: Spot::Alone(gate), _block: block }
     }
 
+    /// The gate of a member of the distributed channel whose table lies in `block`.
+    #[must_use]
+    pub fn of_member(line: View<MemberLine>, block: SharedBlock) -> Self {
+        Self { spot: Spot::Member(line), _block: block }
+    }
+
     /// The gate.
     #[must_use]
     pub fn gate(&self) -> &Gate {
@@ -61,6 +69,7 @@ impl Post {
             Spot::Channel(header, Which::NotFull) => header.not_full(),
             Spot::Channel(header, Which::Arrived) => header.arrived(),
             Spot::Alone(gate) => gate,
+            Spot::Member(line) => line.gate(),
         }
     }
 

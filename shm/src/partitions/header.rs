@@ -83,7 +83,7 @@ pub struct MemberLine {
     /// Generation of the last life here that ended by its process's death; 0 if none did.
     pub(super) died: AtomicU64,
     /// Where the member sleeps.
-    pub(super) gate: Gate,
+    gate: Gate,
     spare_gate: Gate,
     /// Messages that members of this place took from lanes of their own. Written by the member only.
     pub own: Counter,
@@ -184,6 +184,14 @@ impl Shape {
     #[must_use]
     pub fn bytes(self) -> usize {
         self.lanes_at() + self.lanes() * size_of::<LaneWords>()
+    }
+}
+
+impl MemberLine {
+    /// Where the member sleeps.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 }
 

@@ -62,6 +62,14 @@ impl Lanes {
         self
     }
 
+    /// Those that are in one of the sets.
+    #[must_use]
+    #[inline]
+    pub fn or(mut self, other: &Self) -> Self {
+        self.words.iter_mut().zip(other.words).for_each(|(word, other)| *word |= other);
+        self
+    }
+
     /// Those that are not in the other set.
     #[must_use]
     #[inline]
@@ -127,6 +135,7 @@ mod tests {
             prop_assert_eq!(a.iter().collect::<BTreeSet<_>>(), lanes.clone());
             prop_assert_eq!((a.len(), a.is_empty()), (lanes.len(), lanes.is_empty()));
             prop_assert_eq!(a.and(&b), set(&lanes.intersection(&others).copied().collect()));
+            prop_assert_eq!(a.or(&b), set(&lanes.union(&others).copied().collect()));
             prop_assert_eq!(a.without(&b), set(&lanes.difference(&others).copied().collect()));
             let next = lanes.range(start..).next().or_else(|| lanes.first());
             prop_assert_eq!(a.next_from(start), next.copied());

@@ -4,7 +4,6 @@ use super::Table;
 use super::header::LaneWords;
 use super::word::{MemberId, MemberWord, State};
 use crate::blocks::Holder;
-use crate::gate::Gate;
 use crate::sync::{AtomicU64, Ordering, fence_after_exchange};
 
 /// What the dead had left in a table.
@@ -101,10 +100,6 @@ impl Table<'_> {
     #[must_use]
     pub fn line(&self, slot: usize) -> Option<&super::MemberLine> {
         self.members.get(slot)
-    }
-
-    pub(super) fn gate(&self, slot: usize) -> Option<&Gate> {
-        self.members.get(slot).map(|line| &line.gate)
     }
 }
 

@@ -31,8 +31,7 @@ impl<'a> Asleep<'a> {
 
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
-        let (word, bit) = place_bit(self.member.slot());
-        self.table.header.sleepers.words[word].fetch_and(!bit, Ordering::Relaxed); // Relaxed: a hint from here on.
+        self.table.wake_no_more(self.member);
     }
 }
 
@@ -93,8 +92,8 @@ impl<'a> Table<'a> {
             return false;
         }
         crate::crash_point!("partitions.wake.chosen");
-        let Some(gate) = self.gate(slot) else { return false };
-        gate.notify();
+        let Some(line) = self.members.get(slot) else { return false };
+        line.gate().notify();
         true
     }
 
@@ -109,7 +108,7 @@ impl<'a> Table<'a> {
     /// Wakes everybody, whatever the words say.
     #[cold]
     pub fn wake_everybody(&self) {
-        self.members.iter().for_each(|line| line.gate.wake_all());
+        self.members.iter().for_each(|line| line.gate().wake_all());
         self.header.changed().wake_all();
     }
 
@@ -119,7 +118,7 @@ impl<'a> Table<'a> {
         // Relaxed: `arm` fences behind it.
         self.header.sleepers.words[word].fetch_or(bit, Ordering::Relaxed);
         let table = *self;
-        let gate = table.members.get(member.slot()).map(|line| &line.gate);
+        let gate = table.members.get(member.slot()).map(|line| line.gate());
         // SeqCst, where there is no gate: pairs with the fences of wakers, as the one in `arm` does.
         let armed = match gate {
             Some(gate) => Some((gate, gate.arm())),
@@ -129,6 +128,21 @@ impl<'a> Table<'a> {
             }
         };
         Asleep { table, member, armed }
+    }
+
+    /// Somebody else sleeps at the member's gate, which is armed: the member is to be woken there. The caller looks once more
+    /// afterwards, and says so again after each wake-up.
+    pub fn wake_me(&self, member: MemberId) {
+        let (word, bit) = place_bit(member.slot());
+        // SeqCst: with the fence, orders the bit before the caller's look. Pairs with the fences of wakers.
+        self.header.sleepers.words[word].fetch_or(bit, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Ends [`Table::wake_me`].
+    pub fn wake_no_more(&self, member: MemberId) {
+        let (word, bit) = place_bit(member.slot());
+        self.header.sleepers.words[word].fetch_and(!bit, Ordering::Relaxed); // Relaxed: a hint from here on.
     }
 
     /// Lanes that may have messages.

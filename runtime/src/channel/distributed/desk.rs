@@ -8,6 +8,7 @@ use gorun_shm::partitions::{LaneWords, MemberId, MemberLine, Shape, Standard, Ta
 use gorun_shm::segment::{View, ViewSlice};
 use gorun_worker::os::fork;
 use gorun_worker::parcel::Living;
+use gorun_worker::porter::Post;
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,6 +87,13 @@ impl Desk {
     /// True if it is the host's hold.
     pub(super) fn is_hosts(&self) -> bool {
         self.block.owner() == OwnerId::HOST
+    }
+
+    /// Where the member sleeps.
+    pub(super) fn post(&self, member: MemberId) -> Option<Post> {
+        let at = Shape::HEADER_BYTES + member.slot() * size_of::<MemberLine>();
+        let line = self.block.view::<MemberLine>(at).ok()?;
+        Some(Post::of_member(line, self.block.clone()))
     }
 
     /// For messages.

@@ -6,6 +6,7 @@ use super::{MemberId, plan};
 use gorun_shm::partitions::{Asleep, Lanes};
 use gorun_shm::sync::{AtomicU32, Ordering};
 use gorun_worker::codec::Portable;
+use gorun_worker::porter::Post;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Deref;
@@ -118,6 +119,24 @@ impl Member {
         seat.desk.table().about_to_sleep(seat.id)
     }
 
+    /// What to look at while it waits without a thread.
+    pub(super) fn outlook(&self) -> Outlook {
+        let Rounds { epoch, own, missing, open, has_swept, .. } = self.rounds;
+        Outlook { seat: Arc::clone(&self.seat), epoch, lanes: own.or(&open), missing, has_swept }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn is_awake(&self) {
+        if !self.seat.desk.is_foreign() {
+            self.seat.desk.table().wake_no_more(self.seat.id);
+        }
+    }
+
+    /// It may have been woken for a message that it does not take: another gets it.
+    pub(super) fn pass_on(&self) {
+        self.seat.desk.table().pass_on(&self.rounds.open, self.rounds.cursor);
+    }
+
     /// One attempt to get something out of a lane by `look`: its own lanes first, then, unless consumption is strict, any
     /// partition. None if there is nothing, and waiting may help.
     ///
@@ -145,6 +164,34 @@ impl Member {
             rounds.has_swept = true;
             table.set_all_ready();
         }
+    }
+}
+
+/// What a member looked at before it began to wait.
+pub(super) struct Outlook {
+    seat: Arc<Seat>,
+    epoch: Option<u64>,
+    lanes: Lanes,
+    missing: Lanes,
+    has_swept: bool,
+}
+
+impl Outlook {
+    /// The gate at which others wake the member.
+    pub(super) fn post(&self) -> Option<Post> {
+        self.seat.desk.post(self.seat.id)
+    }
+
+    /// True if another attempt may succeed; else others wake the member when it may.
+    pub(super) fn has_changed(&self, has_ended: bool) -> bool {
+        let Seat { desk, id, held: _ } = &*self.seat;
+        let table = desk.table();
+        table.wake_me(*id);
+        let ready = table.ready().and(&self.lanes);
+        self.epoch != Some(table.epoch())
+            || ready.iter().any(|lane| !desk.is_strict() || !self.seat.is_held(lane))
+            || self.missing.iter().any(|lane| table.owner(lane).is_none())
+            || has_ended && (!self.has_swept || table.is_over())
     }
 }
 

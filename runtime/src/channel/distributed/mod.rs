@@ -8,8 +8,11 @@
 //! Blocking: as with other channels. A member that waits sleeps at one gate, whatever number of partitions it has.
 
 mod desk;
+mod future;
 mod gather;
 mod hash;
+#[cfg(test)]
+mod hostile;
 mod member;
 mod open;
 mod plan;
@@ -19,6 +22,7 @@ mod sender;
 mod stats;
 mod wait;
 
+pub use future::{DistributedRecvFuture, DistributedSendFuture};
 pub use gather::GatherError;
 pub use hash::Key;
 pub use member::KeyedDelivery;

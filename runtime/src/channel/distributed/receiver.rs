@@ -4,6 +4,7 @@ use super::super::error::{RecvError, SendError};
 use super::super::patience::Patience;
 use super::super::{ChannelError, Receiver, Sender};
 use super::desk::Desk;
+use super::future::DistributedRecvFuture;
 use super::gather::{Pile, Reply, contribute};
 use super::member::{Direct, Inner, KeyedDelivery, Look, Member};
 use super::sender::check_ends;
@@ -12,6 +13,7 @@ use super::{DistributedStats, Key, MemberId, Moved};
 use crate::error::Rejection;
 use gorun_shm::ring::mpmc::Role;
 use gorun_worker::codec::Portable;
+use gorun_worker::end::End;
 use gorun_worker::parcel::Living;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -37,8 +39,8 @@ pub(super) struct ReceiverEnds<T> {
 /// unless the channel is strict.
 pub struct DistributedReceiver<T> {
     /// Before the ends: leaving comes before the last end goes.
-    member: Option<Member>,
-    ends: Arc<ReceiverEnds<T>>,
+    pub(super) member: Option<Member>,
+    pub(super) ends: Arc<ReceiverEnds<T>>,
 }
 
 impl<T: Portable> DistributedReceiver<T> {
@@ -138,22 +140,13 @@ impl<T: Portable> DistributedReceiver<T> {
         contribute(&self.ends.pile, Reply::new(member, value))
     }
 
+    /// Receives the next value, as a future.
+    pub fn recv_async(&mut self) -> DistributedRecvFuture<'_, T> {
+        DistributedRecvFuture::new(self)
+    }
+
     fn recv_with(&mut self, patience: Patience) -> Result<T, RecvError> {
-        let inboxes_at = self.ends.partitions.len();
-        let look = |ends: &ReceiverEnds<T>, lane: usize, me: MemberId| match lane.checked_sub(inboxes_at) {
-            None => ends.partitions.get(lane).map_or(Look::Empty, |partition| seen(partition.try_recv())),
-            Some(slot) => ends.inboxes.get(slot).map_or(Look::Empty, |inbox| {
-                loop {
-                    match seen(inbox.try_recv()) {
-                        Look::Got(Ok(Direct { only, .. })) if only != 0 && only != me.to_word() => {}
-                        Look::Got(direct) => break Look::Got(direct.map(|direct| direct.value)),
-                        Look::Empty => break Look::Empty,
-                        Look::Over => break Look::Over,
-                    }
-                }
-            }),
-        };
-        self.next_with(patience, look)?.0
+        self.next_with(patience, ReceiverEnds::look)?.0
     }
 
     fn take_with(&mut self, patience: Patience) -> Result<KeyedDelivery<T>, RecvError> {
@@ -190,13 +183,7 @@ impl<T: Portable> DistributedReceiver<T> {
         let Some(member) = &mut self.member else { return Err(RecvError::Empty) };
         let (ends, seat) = (&*self.ends, Arc::clone(member.seat()));
         let end = ends.pile.end().map_err(RecvError::NoChannel)?;
-        let has_ended = || {
-            let standing = end.ring().standing();
-            let is_over =
-                standing.has_lost(Role::Receiver) || standing.is_shut() || ends.desk.table().is_closed();
-            let ended = if standing.is_shut() { RecvError::Closed } else { RecvError::Disconnected };
-            is_over.then_some(ended)
-        };
+        let has_ended = || ends.how_it_ended(end);
         let attempt = || member.attempt(|lane, me| look(ends, lane, me), has_ended);
         // When the last sender is gone, wherever it was, those who wait for room for their contributions are told.
         let arm = || Armed::member(Member::about_to_sleep(&seat), end.ring().header().not_full());
@@ -212,6 +199,35 @@ fn seen<R>(received: Result<R, RecvError>) -> Look<Result<R, RecvError>> {
         Err(RecvError::Empty) => Look::Empty,
         Err(RecvError::Disconnected | RecvError::Closed) => Look::Over,
         received => Look::Got(received),
+    }
+}
+
+impl<T: Portable> ReceiverEnds<T> {
+    /// A look into one lane, for a value.
+    pub(super) fn look(&self, lane: usize, me: MemberId) -> Look<Result<T, RecvError>> {
+        let Some(slot) = lane.checked_sub(self.partitions.len()) else {
+            return self.partitions.get(lane).map_or(Look::Empty, |partition| seen(partition.try_recv()));
+        };
+        let Some(inbox) = self.inboxes.get(slot) else { return Look::Empty };
+        loop {
+            match seen(inbox.try_recv()) {
+                Look::Got(Ok(Direct { only, .. })) if only != 0 && only != me.to_word() => {}
+                Look::Got(direct) => return Look::Got(direct.map(|direct| direct.value)),
+                Look::Empty => return Look::Empty,
+                Look::Over => return Look::Over,
+            }
+        }
+    }
+}
+
+impl<T> ReceiverEnds<T> {
+    /// If nothing will be sent any more: what to say when everything was received.
+    pub(super) fn how_it_ended(&self, pile: &End) -> Option<RecvError> {
+        let standing = pile.ring().standing();
+        let is_over =
+            standing.has_lost(Role::Receiver) || standing.is_shut() || self.desk.table().is_closed();
+        let ended = if standing.is_shut() { RecvError::Closed } else { RecvError::Disconnected };
+        is_over.then_some(ended)
     }
 }
 

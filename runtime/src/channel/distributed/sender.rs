@@ -4,6 +4,7 @@ use super::super::open::kind_of;
 use super::super::patience::Patience;
 use super::super::{BatchError, Receiver, SendError, Sender};
 use super::desk::Desk;
+use super::future::DistributedSendFuture;
 use super::gather::{GatherError, Pile, gather};
 use super::member::Direct;
 use super::open::{KeyFunction, key_function};
@@ -125,6 +126,14 @@ impl<T: Portable> DistributedSender<T> {
             sent += 1;
         }
         Ok(sent)
+    }
+
+    /// Sends a value when there is room, as a future.
+    pub fn send_async(&self, value: T) -> DistributedSendFuture<T> {
+        let Some(key) = self.ends.key else { return DistributedSendFuture::refused(unknown_key(value)) };
+        let partition = self.partition_of(key(&value));
+        let sent = self.ends.partitions[partition].send_async(value);
+        DistributedSendFuture::new(sent, partition, &self.ends.desk)
     }
 
     #[inline]
@@ -304,6 +313,11 @@ pub(super) fn with_value<A, B>(error: SendError<A>, other: impl FnOnce(A) -> B) 
 impl<T> DistributedSender<T> {
     pub(super) fn of(ends: SenderEnds<T>) -> Self {
         Self { ends: Arc::new(ends) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn block(&self) -> gorun_shm::blocks::SharedBlock {
+        self.ends.desk.living().0
     }
 
     /// Closes the channel: nothing more can be sent, by anybody; what was sent before is still received, and can be
