@@ -27,6 +27,8 @@ mod shape;
 #[cfg(not(loom))]
 mod shared;
 #[cfg(not(loom))]
+mod strangers;
+#[cfg(not(loom))]
 mod supply;
 
 pub use class::Class;

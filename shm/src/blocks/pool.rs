@@ -9,6 +9,7 @@ use super::holder::{Holder, HolderSet};
 use super::record::PoolRecord;
 use super::shape::{Limits, Shape};
 use super::shared::LocalHolds;
+use super::strangers::Strangers;
 use super::table::{BlockId, Region, Table};
 use super::word::BlockState;
 use crate::owner::OwnerId;
@@ -101,6 +102,8 @@ pub struct Blocks {
     words: ViewSlice<AtomicU32>,
     holders: ViewSlice<HolderSet>,
     local_holds: LocalHolds,
+    /// Set if other programs have blocks here too, who keep to no rule.
+    pub(super) strangers: Option<Strangers>,
 }
 
 impl Blocks {
@@ -109,6 +112,14 @@ impl Blocks {
     /// # Errors
     /// [`OutOfSegment`] if the segment is too small for the shape.
     pub fn new(segment: Arc<Segment>, shape: Shape) -> Result<Arc<Self>, OutOfSegment> {
+        Self::with(segment, shape, None)
+    }
+
+    pub(super) fn with(
+        segment: Arc<Segment>,
+        shape: Shape,
+        strangers: Option<Strangers>,
+    ) -> Result<Arc<Self>, OutOfSegment> {
         if shape.end > segment.bytes() as u64 {
             return Err(OutOfSegment { offset: shape.end, count: 0, each: 1, bytes: segment.bytes() });
         }
@@ -119,6 +130,7 @@ impl Blocks {
             words: segment.view_slice(shape.words_offset, blocks)?,
             holders: segment.view_slice(shape.holders_offset, blocks)?,
             local_holds: LocalHolds::default(),
+            strangers,
             segment,
             shape,
         }))

@@ -1,7 +1,7 @@
 //! Memory without a name: a sealed memfd that vanishes with its last descriptor and mapping.
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use std::io;
 
 /// Creates a memfd of `bytes` (sparse: a page costs memory when it is first touched) and seals its size.
@@ -60,4 +60,16 @@ pub fn next_hole(fd: impl AsFd, offset: u64) -> io::Result<u64> {
 /// What the kernel said: `fd` is not a memfd.
 pub fn is_sealed(fd: impl AsFd) -> io::Result<bool> {
     Ok(rustix::fs::fcntl_get_seals(fd)?.contains(SealFlags::SHRINK))
+}
+
+/// A second descriptor of the same file through which nobody can write: the kernel refuses a writable mapping of it.
+///
+/// Other users cannot open the file again for writing afterwards; processes of this user could, by way of /proc.
+///
+/// # Errors
+/// What the kernel said: no descriptors left, or no /proc.
+pub fn read_only(fd: impl AsFd) -> io::Result<OwnedFd> {
+    rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }

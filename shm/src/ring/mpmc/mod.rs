@@ -7,12 +7,14 @@
 
 mod census;
 mod header;
+mod peek;
 mod recover;
 mod ring;
 mod word;
 
 pub use census::{Role, Standing};
 pub use header::{FormatError, Geometry, Header, Terms};
+pub use peek::Seen;
 pub use recover::{Fate, Recovered, Stuck};
 pub use ring::{Claim, Message, Nothing, Refused, Ring, Taken};
 pub use word::{DELIVERIES_MAX, MARKS_MAX, SlotState, SlotWord};

@@ -1,7 +1,8 @@
 //! What the recoverer does for a channel when a process has died.
 //!
 //! There is one recoverer, the host, and it acts when the death of every thread of the dead is certain, before the
-//! memory of the dead is given back and before its number names another.
+//! memory of the dead is given back and before its number names another. (Where the host itself has died and others live
+//! on, each of them may do it: every step is an exchange.)
 
 use super::census::Role;
 use super::ring::Ring;
@@ -65,23 +66,20 @@ impl Ring<'_> {
             let is_dead = word.holder() == dead;
             match word.state() {
                 SlotState::Writing if is_dead => {
-                    // Release: as in `abandon`. A store is enough: the slot is the dead's alone.
-                    slot.store(SlotWord::new(word.lap(), heir, SlotState::Dead).0, Ordering::Release);
-                    recovered.abandoned += 1;
+                    let given_up = SlotWord::new(word.lap(), heir, SlotState::Dead);
+                    recovered.abandoned += u32::from(moved(slot, word, given_up));
                 }
                 SlotState::Reading if is_dead => match decide(&stuck) {
                     Fate::Return => {
                         let full = SlotWord::new(word.lap(), heir, SlotState::Full);
                         let deliveries = word.deliveries().saturating_add(1);
                         let full = full.with(word.length(), word.marks(), deliveries);
-                        slot.store(full.0, Ordering::Release); // Release: as in `put_back`.
-                        recovered.returned += 1;
+                        recovered.returned += u32::from(moved(slot, word, full));
                     }
                     Fate::Drop => {
                         let lap = word.lap().wrapping_add(1);
-                        // Release: as in `release`.
-                        slot.store(SlotWord::new(lap, heir, SlotState::Empty).0, Ordering::Release);
-                        recovered.dropped += 1;
+                        let empty = SlotWord::new(lap, heir, SlotState::Empty);
+                        recovered.dropped += u32::from(moved(slot, word, empty));
                     }
                 },
                 SlotState::Full | SlotState::Reading => rehouse(&stuck),
@@ -101,4 +99,10 @@ impl Ring<'_> {
         self.leave(Role::Receiver, dead);
         self.wake_all();
     }
+}
+
+/// False if another recoverer was first.
+fn moved(slot: &AtomicU64, from: SlotWord, to: SlotWord) -> bool {
+    // Release: as in `abandon`, `put_back` and `release`. Relaxed on failure: nothing is read.
+    slot.compare_exchange(from.0, to.0, Ordering::Release, Ordering::Relaxed).is_ok()
 }

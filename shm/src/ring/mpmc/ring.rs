@@ -470,12 +470,12 @@ impl<'a> Ring<'a> {
 
     /// The word of the slot that `position` falls in, and the lap it must be in.
     #[inline]
-    fn slot(&self, position: Position) -> (&'a AtomicU64, u64) {
+    pub(super) fn slot(&self, position: Position) -> (&'a AtomicU64, u64) {
         (&self.words[self.index(position)], position >> self.shift)
     }
 
     #[inline]
-    fn payload(&self, position: Position) -> &'a [AtomicU64] {
+    pub(super) fn payload(&self, position: Position) -> &'a [AtomicU64] {
         let first = self.index(position) + 1;
         &self.words[first..first + self.geometry.payload_words()]
     }
