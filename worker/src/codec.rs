@@ -83,6 +83,12 @@ pub fn is_number<T: 'static>() -> bool {
     number::is::<T>()
 }
 
+/// True for types that are copied whole instead of being encoded by serde, if they are a whole message.
+#[must_use]
+pub fn is_copied_whole<T: 'static>() -> bool {
+    whole::is_one::<T>()
+}
+
 /// Decodes a whole message.
 ///
 /// # Errors
@@ -232,6 +238,13 @@ mod whole {
             return cast!(String::from_utf8(bytes.to_vec()).ok()?, T).ok();
         }
         None
+    }
+
+    pub(super) fn is_one<T: 'static>() -> bool {
+        macro_rules! try_each {
+            ($($number:ty)*) => { false $(|| is::<T, Vec<$number>>())* };
+        }
+        numbers!(try_each) || is::<T, Vec<u8>>() || is::<T, String>()
     }
 
     fn is<T: 'static, U: 'static>() -> bool {

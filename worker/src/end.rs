@@ -10,7 +10,7 @@ use crate::letter;
 use crate::os::fork;
 use crate::pace::Pace;
 use gorun_shm::OwnerId;
-use gorun_shm::blocks::{AllocateError, Blocks, HandleError, Holder, OwnedBlock, SharedBlock};
+use gorun_shm::blocks::{AllocateError, BlockHandle, Blocks, HandleError, Holder, OwnedBlock, SharedBlock};
 use gorun_shm::ring::mpmc::{Geometry, Header, Position, Ring, Role, Terms};
 use gorun_shm::segment::{View, ViewSlice};
 use gorun_shm::sync::{AtomicU64, Ordering};
@@ -126,6 +126,20 @@ impl End {
         let sender = Self::hold(block.clone(), Role::Sender).map_err(|_| not_an_owner)?;
         let receiver = Self::hold(block, Role::Receiver).map_err(|_| not_an_owner)?;
         Ok((sender, receiver))
+    }
+
+    /// An end of a channel between programs: the one in the block of this handle. Somebody must have an end of that role
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`HandleError`] if there is no channel, or nobody has an end of that role any more.
+    pub fn attach(
+        blocks: &Arc<Blocks>,
+        handle: BlockHandle,
+        owner: OwnerId,
+        role: Role,
+    ) -> Result<Arc<Self>, HandleError> {
+        Self::hold(SharedBlock::hold(blocks, handle, owner)?, role)
     }
 
     /// An end of the channel in `block`, which this process holds. Somebody must have an end of that role meanwhile.

@@ -18,7 +18,7 @@ use crate::transit::{self, OnItsWay};
 use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, Blocks, Holder, OwnedBlock};
-use gorun_shm::ring::mpmc::{Claim, Fate, Geometry, Message, Position, Ring, Stuck, Taken};
+use gorun_shm::ring::mpmc::{Claim, Fate, Geometry, Message, Position, Ring, SlotWord, Stuck, Taken};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -353,6 +353,30 @@ fn held_again(stuck: &Stuck<'_>, block: &OwnedBlock, end: &Heir<'_>) -> Vec<Carr
         return Vec::new();
     }
     message::hold_carried(end.blocks, OwnerId::HOST, block.handle(), bytes).unwrap_or_default()
+}
+
+/// Where the value of a message lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lies {
+    /// In its slot: so many bytes.
+    InSlot(usize),
+    /// In this block.
+    InBlock {
+        /// The block, unchecked.
+        handle: BlockHandle,
+        /// Encoded bytes in it.
+        bytes: u64,
+    },
+}
+
+/// Where the value of a message lies, for who looks at it without taking it.
+#[must_use]
+pub fn lies(word: SlotWord, payload: &[u64]) -> Lies {
+    let at = |index: usize| payload.get(index).copied().unwrap_or(0);
+    if word.marks() & IN_BLOCK == 0 {
+        return Lies::InSlot(usize::from(word.length()).min(payload.len() * 8));
+    }
+    Lies::InBlock { handle: BlockHandle::from_words([at(0), at(1)]), bytes: at(2) }
 }
 
 /// The host, as it takes over a channel's messages from the dead.

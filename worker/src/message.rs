@@ -54,6 +54,9 @@ pub enum SealError {
         "the value carries a block or channel that belongs to another runtime; build it with this runtime"
     )]
     ForeignBlock,
+    /// It carries a block or an end of a channel, and goes to another program.
+    #[error("the value carries a block or an end of a channel; these do not travel between programs")]
+    BetweenPrograms,
     /// A handle in the message names no block of the sender's.
     #[error("the message names a block that its sender does not hold: {0}")]
     Handle(#[source] HandleError),
@@ -172,6 +175,9 @@ pub fn seal_in_block<T: Portable>(
     }
     let handles_at = usize::try_from(encoded).map_err(|_| SealError::Malformed)?.next_multiple_of(8);
     let carried = packing.count();
+    if carried > 0 && blocks.has_strangers() {
+        return Err(SealError::BetweenPrograms);
+    }
     let tail = handles_bytes(carried);
     packing.clear();
     let no_memory = |cause| SealError::NoMemory { bytes: encoded, cause };
@@ -295,6 +301,8 @@ impl InFlight {
 pub struct Arrival {
     inline: [u8; INLINE_BYTES],
     block: Option<OwnedBlock>,
+    /// What the block held, where another program may write it still.
+    copy: Option<Vec<u8>>,
     bytes: usize,
     parcels: Vec<Carried>,
     /// Dropped after the block: its sender then sees that everything has arrived.
@@ -325,16 +333,17 @@ impl Arrival {
     #[inline]
     fn in_block(block: OwnedBlock, bytes: usize, parcels: Vec<Carried>) -> Self {
         let _news = News::of(&parcels);
-        Self { inline: [0; INLINE_BYTES], block: Some(block), bytes, parcels, _news }
+        Self { inline: [0; INLINE_BYTES], block: Some(block), copy: None, bytes, parcels, _news }
     }
 
     /// The encoded bytes.
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        match &self.block {
-            Some(block) => &block.as_slice()[..self.bytes],
-            None => &self.inline[..self.bytes],
+        match (&self.copy, &self.block) {
+            (Some(copy), _) => copy,
+            (None, Some(block)) => &block.as_slice()[..self.bytes],
+            (None, None) => &self.inline[..self.bytes],
         }
     }
 
@@ -402,6 +411,7 @@ pub fn open(
         return Ok(Arrival {
             inline: bytes_of(payload),
             block: None,
+            copy: None,
             bytes,
             parcels: Vec::new(),
             _news: News(Vec::new()),
@@ -451,12 +461,19 @@ pub(crate) fn open_from_channel(
     bytes: usize,
     has_handles: bool,
 ) -> Result<Arrival, SealError> {
-    let parcels = if has_handles { hold_carried(blocks, receiver, handle, bytes)? } else { Vec::new() };
+    let is_strange = blocks.has_strangers();
+    let holds = has_handles && !is_strange;
+    let parcels = if holds { hold_carried(blocks, receiver, handle, bytes)? } else { Vec::new() };
     let block = take_over(blocks, handle, receiver).map_err(SealError::Handle)?;
+    if has_handles && is_strange {
+        return Err(SealError::BetweenPrograms);
+    }
     if bytes > block.as_slice().len() {
         return Err(SealError::Malformed);
     }
-    Ok(Arrival::in_block(block, bytes, parcels))
+    // Another program may write it still: its bytes are read once.
+    let copy = is_strange.then(|| block.copy_out(bytes));
+    Ok(Arrival { copy, ..Arrival::in_block(block, bytes, parcels) })
 }
 
 /// Takes over the block of a message in a channel, whoever has it.

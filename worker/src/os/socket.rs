@@ -125,6 +125,24 @@ pub fn listen_abstract(name: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// [`connect_abstract`], and never waits: [`listen_abstract`]'s side may be stopped.
+///
+/// # Errors
+/// What the kernel said; `ConnectionRefused` if nobody listens, `WouldBlock` if too many wait to be taken.
+pub fn try_connect_abstract(name: &str) -> io::Result<OwnedFd> {
+    let address = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Ends a connection in both directions, whoever has its descriptor still.
+pub fn hang_up(socket: impl AsFd) {
+    // Fails only if the peer is gone already.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
+
 /// Takes the next connection; none if nobody is waiting.
 ///
 /// # Errors
@@ -135,6 +153,27 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Who is behind the other end, as it was when it connected or began to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials {
+    /// Process id; 0 for one that has none here.
+    pub pid: u32,
+    /// User id.
+    pub user: u32,
+    /// Group id, the first one.
+    pub group: u32,
+}
+
+/// Who is behind the other end.
+///
+/// # Errors
+/// What the kernel said.
+pub fn peer_credentials(socket: impl AsFd) -> io::Result<Credentials> {
+    let found = rustix::net::sockopt::socket_peercred(socket)?;
+    let pid = u32::try_from(found.pid.as_raw_nonzero().get()).unwrap_or(0);
+    Ok(Credentials { pid, user: found.uid.as_raw(), group: found.gid.as_raw() })
 }
 
 /// The user id behind the other end, as it was when it connected.
