@@ -11,7 +11,10 @@
 //! # Ok::<(), TaskError>(())
 //! ```
 
-pub use gorun_runtime::channel::{BatchError, ChannelError, ChannelStats, Delivery, RecvFuture, SendFuture};
+pub use gorun_runtime::channel::{
+    BatchError, Binding, BoundName, ChannelError, ChannelStats, Connect, Delivery, NamedChannel, NamedError,
+    NamedPeer, Observer, RecvFuture, SendFuture, bound_names,
+};
 pub use gorun_runtime::{
     Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
     BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, FunctionProfile,
@@ -36,9 +39,10 @@ pub use gorun_worker::codec::Portable;
 pub mod prelude {
     pub use crate::{
         Backoff, Backpressure, Block, BreakerSettings, BreakerState, BulkheadSettings, Channel, Fallback,
-        Hedge, Jail, Mode, Placement, Plain, RateLimit, Receiver, RecvError, Restart, Retry, Runtime,
-        SeatStats, SendError, Sender, SharedSlice, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
-        go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
+        Hedge, Jail, Mode, NamedChannel, NamedError, Placement, Plain, RateLimit, Receiver, RecvError,
+        Restart, Retry, Runtime, SeatStats, SendError, Sender, SharedSlice, SliceLoan, Stats, Task,
+        TaskError, TaskHandle, channel, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
+        rendezvous,
     };
     pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
 }

@@ -52,7 +52,10 @@ pub use channel::distributed::{
     DistributedStats, GatherError, Key, KeyedDelivery, MemberId, MemberStats, Moved, PartitionStats,
     RouteError,
 };
-pub use channel::{Backpressure, Channel, Receiver, RecvError, SendError, Sender, channel, rendezvous};
+pub use channel::{
+    Backpressure, Channel, NamedChannel, NamedError, Receiver, RecvError, SendError, Sender, channel,
+    rendezvous,
+};
 pub use config::Config;
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::{Evidence, RecentTask};

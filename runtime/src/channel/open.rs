@@ -87,7 +87,7 @@ pub(super) struct Rules {
 const RENDEZVOUS: u64 = 1 << 2;
 
 impl Rules {
-    fn to_word(self) -> u64 {
+    pub(super) fn to_word(self) -> u64 {
         let backpressure = match self.backpressure {
             Backpressure::Wait => 0,
             Backpressure::Reject => 1,
@@ -152,6 +152,14 @@ impl<T: Portable> Channel<T> {
         self
     }
 
+    /// The shape of its ring, and what both ends go by.
+    pub(super) fn plan(&self) -> Result<(Geometry, Rules), ChannelError> {
+        let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
+        let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
+        let geometry = Geometry::new(capacity, letter::words_for::<T>()).ok_or(bad)?;
+        Ok((geometry, self.rules))
+    }
+
     /// Opens it on the current runtime: the default one, or the one whose task this is.
     ///
     /// # Errors
@@ -166,16 +174,14 @@ impl<T: Portable> Channel<T> {
     /// # Errors
     /// [`ChannelError`].
     pub fn open_on(self, runtime: &Runtime) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
-        let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
-        let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
-        let geometry = Geometry::new(capacity, letter::words_for::<T>()).ok_or(bad)?;
+        let (geometry, rules) = self.plan()?;
         let dispatcher = runtime.dispatcher();
         if dispatcher.is_foreign() {
             return Err(ChannelError::NoRuntime(Rejection::ForkedHost));
         }
         let commons = &dispatcher.commons;
         let spin_ticks = commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the first worker.
-        let terms = Terms { kind: kind_of::<T>(), terms: self.rules.to_word(), spin_ticks };
+        let terms = Terms { kind: kind_of::<T>(), terms: rules.to_word(), spin_ticks };
         let opened = End::channel(&commons.blocks, dispatcher.me, geometry, terms);
         let (sender, receiver) = opened.map_err(|error| match error {
             AllocateError::NotAnOwner { .. } => ChannelError::Closed,

@@ -197,6 +197,8 @@ pub(super) fn unreadable(end: &End, error: &impl fmt::Display) -> RecvError {
 pub(super) fn try_take(end: &End) -> Option<Result<Taken, RecvError>> {
     match end.ring().take(end.me()) {
         Ok(taken) => Some(Ok(taken)),
+        // Between programs, and the one that looks after the dead is gone: who is at the message may never end.
+        Err(Nothing::Busy) if end.blocks().is_orphaned() => Some(Err(RecvError::Disconnected)),
         Err(Nothing::Empty | Nothing::Busy) => None,
         Err(Nothing::Over) if end.ring().standing().is_shut() => Some(Err(RecvError::Closed)),
         Err(Nothing::Over) => Some(Err(RecvError::Disconnected)),
