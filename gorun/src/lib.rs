@@ -15,6 +15,8 @@ pub use gorun_runtime::channel::{
     BatchError, Binding, BoundName, ChannelError, ChannelStats, Connect, Delivery, NamedChannel, NamedError,
     NamedPeer, Observer, RecvFuture, SendFuture, bound_names,
 };
+#[cfg(feature = "shared_memory")]
+pub use gorun_runtime::foreign;
 pub use gorun_runtime::{
     Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
     BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, FunctionProfile,

@@ -13,6 +13,8 @@ mod endings;
 mod environment;
 pub mod error;
 mod evidence;
+#[cfg(feature = "shared_memory")]
+pub mod foreign;
 mod go;
 pub mod handle;
 pub mod health;

@@ -121,6 +121,46 @@ impl Segment {
         Ok(Arc::new(Self { mapping, file: None }))
     }
 
+    /// The memory of a POSIX object, all of it. Its size is not sealed: whoever may write it may also shrink it.
+    ///
+    /// # Errors
+    /// [`SegmentError::Refused`] if it is mapped nowhere.
+    #[cfg(feature = "shared_memory")]
+    pub fn of_posix(memory: crate::os::posix::PosixMemory) -> Result<Arc<Self>, SegmentError> {
+        let mapping = Mapping::lent(memory).map_err(|cause| SegmentError::Refused { bytes: 0, cause })?;
+        Ok(Arc::new(Self { mapping, file: None }))
+    }
+
+    /// Copies bytes out, each read once, in any state: others may write them meanwhile.
+    ///
+    /// # Errors
+    /// [`OutOfSegment`] if there are not as many.
+    #[cfg(feature = "shared_memory")]
+    pub fn copy_out(&self, offset: u64, into: &mut [u8]) -> Result<(), OutOfSegment> {
+        let first = self.place::<u8>(offset, into.len())?.as_ptr();
+        for (at, byte) in into.iter_mut().enumerate() {
+            // SAFETY: valid for reads: `place` checked all bytes, and the mapping lives as long as `self`. Volatile,
+            // because another process may write it meanwhile.
+            *byte = unsafe { first.wrapping_add(at).read_volatile() };
+        }
+        Ok(())
+    }
+
+    /// Copies bytes in; others may see some of them sooner than others.
+    ///
+    /// # Errors
+    /// As [`Segment::copy_out`].
+    #[cfg(feature = "shared_memory")]
+    pub fn copy_in(&self, offset: u64, from: &[u8]) -> Result<(), OutOfSegment> {
+        let first = self.place::<u8>(offset, from.len())?.as_ptr();
+        for (at, byte) in from.iter().enumerate() {
+            // SAFETY: valid for writes: as in `copy_out`; a private or shared mapping of this segment can be written. No
+            // reference to these bytes exists: views are of atomics, and volatile accesses may race with theirs.
+            unsafe { first.wrapping_add(at).write_volatile(*byte) };
+        }
+        Ok(())
+    }
+
     fn check(file: BorrowedFd<'_>, expected_bytes: usize) -> Result<(), SegmentError> {
         let expected = expected_bytes as u64;
         let refused = |cause| SegmentError::Refused { bytes: expected, cause };

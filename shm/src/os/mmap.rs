@@ -10,10 +10,11 @@ use std::io;
 use std::ptr::NonNull;
 
 /// A readable and writable mapping that this value owns.
-#[derive(Debug)]
 pub struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
+    #[cfg(feature = "shared_memory")]
+    lender: Option<super::posix::PosixMemory>,
 }
 
 // SAFETY: the mapping is process-wide memory; who may touch which byte is settled by the views above it.
@@ -31,7 +32,26 @@ impl Mapping {
         // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
         let base =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0) }?;
-        Ok(Self { base: non_null(base)?, bytes })
+        Self::own(base, bytes)
+    }
+
+    fn own(base: *mut std::ffi::c_void, bytes: usize) -> io::Result<Self> {
+        Ok(Self {
+            base: non_null(base)?,
+            bytes,
+            #[cfg(feature = "shared_memory")]
+            lender: None,
+        })
+    }
+
+    /// The mapping of a POSIX object, which unmaps it.
+    ///
+    /// # Errors
+    /// If it is mapped nowhere.
+    #[cfg(feature = "shared_memory")]
+    pub fn lent(memory: super::posix::PosixMemory) -> io::Result<Self> {
+        let (base, bytes) = memory.place().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(Self { base, bytes, lender: Some(memory) })
     }
 
     /// Maps the first `bytes` of `fd` for reading only: what an observer of another program uses.
@@ -43,7 +63,7 @@ impl Mapping {
         let base = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, fd, 0)
         }?;
-        Ok(Self { base: non_null(base)?, bytes })
+        Self::own(base, bytes)
     }
 
     /// Maps `bytes` of fresh zeroed memory that only this process and its forks see.
@@ -55,7 +75,7 @@ impl Mapping {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
         let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) }?;
-        Ok(Self { base: non_null(base)?, bytes })
+        Self::own(base, bytes)
     }
 
     /// First byte of the mapping.
@@ -100,9 +120,19 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        #[cfg(feature = "shared_memory")]
+        if self.lender.is_some() {
+            return;
+        }
         // SAFETY: the range was mapped by this value, and every view of it keeps the owner alive.
         // An error here can only mean a wrong range, which the constructor excludes.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapping").field("base", &self.base).field("bytes", &self.bytes).finish()
     }
 }
 

@@ -4,6 +4,8 @@ pub mod futex;
 pub mod line;
 pub mod memfd;
 pub mod mmap;
+#[cfg(feature = "shared_memory")]
+pub mod posix;
 #[cfg(feature = "crash-points")]
 pub mod process;
 pub mod ticks;
