@@ -19,14 +19,15 @@ pub use gorun_runtime::channel::{
 pub use gorun_runtime::foreign;
 pub use gorun_runtime::{
     Backoff, Backpressure, Block, BreakerHandle, BreakerSettings, BreakerState, BuildError, Builder,
-    BulkheadHandle, BulkheadSettings, Channel, Config, Evidence, Fallback, Fingerprint, FunctionProfile,
-    Health, Hedge, IntoFallback, IntoTask, Jail, JailPart, JailRefusal, JailStats, LoadBalancing, Map, Mode,
-    Outcomes, Placement, Policy, PolicyStats, Profile, Quarantine, QuarantinedTask, RateLimit,
-    RateLimitHandle, Receiver, RecentTask, RecvError, Rejection, ReplayError, Restart, ResultRefusal, Retry,
-    RetryBudget, Runtime, SeatLoad, SeatStats, SendError, Sender, ShareError, SharedSlice, SliceLoan, Smt,
-    Stats, Supervision, Task, TaskError, TaskFacts, TaskHandle, ThreadFallback, Times, WorkerHealth,
-    WorkerState, channel, error, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
-    select,
+    BulkheadHandle, BulkheadSettings, Channel, ClassStats, Config, Evidence, Fallback, Fingerprint,
+    FunctionProfile, Health, Hedge, IntoFallback, IntoTask, Jail, JailPart, JailRefusal, JailStats,
+    LoadBalancing, Map, MemoryPoolConfig, MemoryStats, Mode, NoRoom, OnFull, Outcomes, Placement, Policy,
+    PolicyStats, PoolGrowth, Prefault, Profile, Quarantine, QuarantinedTask, RateLimit, RateLimitHandle,
+    Receiver, RecentTask, RecvError, Rejection, ReplayError, Restart, ResultRefusal, Retry, RetryBudget,
+    Runtime, SeatLoad, SeatStats, SendError, Sender, ShareError, SharedMemory, SharedMemoryConfig,
+    SharedSlice, SharedStr, SliceLoan, Smt, Stats, StrLoan, Supervision, Task, TaskError, TaskFacts,
+    TaskHandle, ThreadFallback, Times, WorkerHealth, WorkerState, channel, error, go, go_all, go_any, go_map,
+    go_parallel, go_race, is_cancelled, rendezvous, select,
 };
 pub use gorun_runtime::{
     Distributed, DistributedReceiver, DistributedRecvFuture, DistributedSendFuture, DistributedSender,
@@ -41,10 +42,10 @@ pub use gorun_worker::codec::Portable;
 pub mod prelude {
     pub use crate::{
         Backoff, Backpressure, Block, BreakerSettings, BreakerState, BulkheadSettings, Channel, Fallback,
-        Hedge, Jail, Mode, NamedChannel, NamedError, Placement, Plain, RateLimit, Receiver, RecvError,
-        Restart, Retry, Runtime, SeatStats, SendError, Sender, SharedSlice, SliceLoan, Stats, Task,
-        TaskError, TaskHandle, channel, go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled,
-        rendezvous,
+        Hedge, Jail, MemoryPoolConfig, Mode, NamedChannel, NamedError, OnFull, Placement, Plain, PoolGrowth,
+        RateLimit, Receiver, RecvError, Restart, Retry, Runtime, SeatStats, SendError, Sender,
+        SharedMemoryConfig, SharedSlice, SharedStr, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
+        go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
     pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
 }

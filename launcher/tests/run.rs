@@ -62,7 +62,7 @@ fn a_bad_flag_names_flag_value_and_range() {
         ("--workers", "many", "1..=120"),
         ("--spares", "9", "0..=8"),
         ("--queue-slots", "100", "powers of two, 64..=65536"),
-        ("--message-bytes-max", "2G", "powers of two, 4096..=1073741824"),
+        ("--message-bytes-max", "4G", "powers of two, 4096..=2147483648"),
         ("--spin-us", "1001", "0..=1000"),
         ("--placement", "moon", "per-core, per-l3, per-node, none"),
         ("--smt", "on", "spread, pack, avoid"),

@@ -64,7 +64,7 @@ impl Builder {
         self
     }
 
-    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
+    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=2 GiB.
     pub fn message_bytes_max(mut self, bytes: u64) -> Self {
         self.wishes.message_bytes_max = Some(bytes);
         self

@@ -7,6 +7,7 @@ use crate::balance::LoadBalancing;
 use crate::deadlines::Limits;
 use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
+use crate::memory::{MemoryWishes, SharedMemory};
 use crate::mode::Mode;
 use crate::supervision::{Supervision, SupervisionWishes};
 use crate::topology::{Placement, Plan, Smt, Topology};
@@ -44,6 +45,7 @@ pub(crate) struct Wishes {
     pub(crate) jailed_workers: Option<usize>,
     pub(crate) jail: Option<Jail>,
     pub(crate) supervision: SupervisionWishes,
+    pub(crate) memory: MemoryWishes,
 }
 
 /// A runtime's settings, all of them valid.
@@ -69,7 +71,7 @@ pub struct Config {
     pub work_stealing: bool,
     /// Tasks a seat's queue holds before `go` waits, a power of two in 64..=65536. Default 4096. `GORUN_QUEUE_SLOTS`.
     pub queue_slots: u32,
-    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=1 GiB.
+    /// Largest encoded input or result, and largest block, in bytes, a power of two in 4 KiB..=2 GiB.
     /// Default 1 GiB. `GORUN_MESSAGE_BYTES_MAX`.
     pub message_bytes_max: u64,
     /// How long an idle worker or a waiting thread spins before it sleeps, at most 1 ms. Default 8 us, and 0
@@ -108,6 +110,8 @@ pub struct Config {
     pub jail: Jail,
     /// How workers are looked after.
     pub supervision: Supervision,
+    /// What its processes share.
+    pub memory: SharedMemory,
     /// Processors this process may use.
     pub cpus: CpuSet,
 }
@@ -115,7 +119,7 @@ pub struct Config {
 const WORKERS: RangeInclusive<usize> = 1..=Shape::SEATS_MAX as usize;
 const SPARES: RangeInclusive<usize> = 0..=8;
 const QUEUE_SLOTS: RangeInclusive<u64> = 64..=65_536;
-const MESSAGE_BYTES: RangeInclusive<u64> = 4096..=1 << 30;
+const MESSAGE_BYTES: RangeInclusive<u64> = 4096..=1 << 31;
 const TASKS: RangeInclusive<u64> = 1..=u64::MAX;
 const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
 const QUARANTINE: RangeInclusive<u32> = 0..=1000;
@@ -144,7 +148,7 @@ impl Config {
         let slots = wishes.queue_slots.or(read.parse("GORUN_QUEUE_SLOTS", "powers of two, 64..=65536")?);
         let message = wishes
             .message_bytes_max
-            .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=1073741824")?);
+            .or(read.parse("GORUN_MESSAGE_BYTES_MAX", "powers of two, 4096..=2147483648")?);
         let spin = wishes.spin.or(read.parse("GORUN_SPIN_US", "0..=1000")?.map(Duration::from_micros));
         let deadline = limit(&read, "deadline", wishes.deadline, "GORUN_DEADLINE_MS")?;
         let timeout = limit(&read, "timeout", wishes.timeout, "GORUN_TIMEOUT_MS")?;
@@ -191,6 +195,7 @@ impl Config {
             quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
             capture_stderr: capture_stderr.unwrap_or(false),
             supervision,
+            memory: SharedMemory::resolve(&wishes.memory, &read)?,
             cpus,
         })
     }

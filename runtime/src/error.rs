@@ -276,6 +276,9 @@ pub enum BuildError {
     /// No memory for the segment.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// There is less memory than the pool is to have from the start.
+    #[error("back the pool with memory: {0}; ask for a smaller one, or for less to be prefaulted")]
+    NoMemory(#[source] std::io::Error),
     /// The segment could not be laid out.
     #[error(transparent)]
     Attach(#[from] AttachError),

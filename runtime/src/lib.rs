@@ -22,6 +22,7 @@ mod here;
 mod home;
 pub mod jail;
 pub mod map;
+pub mod memory;
 mod mode;
 mod obituary;
 pub mod observe;
@@ -43,6 +44,7 @@ mod symbols;
 pub mod sync;
 mod tally;
 pub mod task;
+pub mod text;
 mod ticket;
 pub mod topology;
 
@@ -67,15 +69,17 @@ pub use handle::TaskHandle;
 pub use health::{Health, WorkerHealth, WorkerState};
 pub use jail::{Jail, JailPart, JailRefusal, JailStats};
 pub use map::{Map, Outcomes};
+pub use memory::{MemoryPoolConfig, OnFull, PoolGrowth, Prefault, SharedMemory, SharedMemoryConfig};
 pub use mode::Mode;
 pub use profile::{FunctionProfile, Profile, Times};
 pub use quarantine::{Fingerprint, Quarantine, QuarantinedTask, ReplayError};
 pub use runtime::Runtime;
-pub use stats::{PolicyStats, SeatStats, Stats};
+pub use stats::{ClassStats, MemoryStats, PolicyStats, SeatStats, Stats};
 pub use supervise::{
     Backoff, BreakerHandle, BreakerSettings, BreakerState, BulkheadHandle, BulkheadSettings, Fallback, Hedge,
     IntoFallback, RateLimit, RateLimitHandle, Retry, RetryBudget, ThreadFallback,
 };
 pub use supervision::{Restart, Supervision};
 pub use task::{IntoTask, Task};
+pub use text::{NoRoom, SharedStr, StrLoan};
 pub use topology::{Placement, Smt};

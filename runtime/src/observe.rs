@@ -201,6 +201,8 @@ mod tests {
         nested_slots: 64,
         notice_slots: 64,
         block_bytes_max: 4096,
+        pool_bytes: 0,
+        reserve_bytes: 0,
     };
 
     fn runtime_segment() -> Arc<Segment> {

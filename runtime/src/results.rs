@@ -104,6 +104,9 @@ impl RangeReader {
     /// What is left of `total` items, once [`RangeReader::next_item`] has nothing more.
     pub(crate) fn finish(self, total: u32) -> Step {
         let (done, status) = (self.done, self.outcome.status);
+        if let Some(output) = &self.outcome.output {
+            output.blocks().record().count_copied(output.owner(), self.at as u64);
+        }
         if self.broken {
             Step::Failed { done, error: TaskError::Decode { place: Place::Result } }
         } else if done >= total {

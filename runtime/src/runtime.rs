@@ -505,6 +505,8 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
     let config = Config::resolve(wishes, |key| std::env::var(key).ok())?;
     let shape = shape_of(&config);
     let commons = Arc::new(open_segment(shape)?);
+    commons.blocks.record().set(&config.memory.terms());
+    config.memory.prepare(&commons.blocks).map_err(BuildError::NoMemory)?;
     let rate = Rate::measured();
     let host = &commons.host;
     // Relaxed, all of these: the workers are forked later.
@@ -541,6 +543,7 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
     dispatcher.keep_jails(Keeper::new(Settings {
         workers: usize::from(config.jailed_workers),
         message_bytes_max: config.message_bytes_max,
+        by_value: !config.memory.zero_copy,
         spin_ticks: spin,
         cpus: config.cpus,
     }));
@@ -563,6 +566,7 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
 fn shape_of(config: &Config) -> Shape {
     // Two records a seat: one for its worker, one for the last worker's while its death is not confirmed.
     let records = (config.workers * 2 + config.spares + 2).min(255);
+    let (pool_bytes, reserve_bytes) = config.memory.budget();
     Shape {
         seats: config.workers,
         records,
@@ -570,6 +574,8 @@ fn shape_of(config: &Config) -> Shape {
         nested_slots: NESTED_SLOTS,
         notice_slots: NOTICE_SLOTS,
         block_bytes_max: config.message_bytes_max,
+        pool_bytes,
+        reserve_bytes,
     }
 }
 

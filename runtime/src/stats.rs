@@ -1,5 +1,6 @@
 //! Stats: the counters of a runtime, read from shared memory by its own process or by an observer.
 
+use gorun_shm::blocks::Blocks;
 use gorun_shm::os::ticks::{self, Rate};
 use gorun_shm::sync::Ordering;
 use gorun_worker::cpu_set::CpuSet;
@@ -41,8 +42,69 @@ pub struct Stats {
     pub degraded: bool,
     /// What was done about tasks that failed. The host counts it in its own memory: none when read from outside.
     pub policies: Option<PolicyStats>,
+    /// The pool of blocks.
+    pub memory: MemoryStats,
     /// One entry per seat, in order.
     pub seats: Vec<SeatStats>,
+}
+
+/// A runtime's pool of blocks at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Bytes of the blocks in use, each as large as its class.
+    pub bytes_in_use: u64,
+    /// Memory behind the whole segment; 0 where that cannot be told.
+    pub bytes_resident: u64,
+    /// Bytes of values that were copied into blocks and out of them, and by `copy_from`. What lies in a task's slot or in a
+    /// channel's, 32 to 120 bytes, is not counted; what travels by handle is not copied.
+    pub bytes_copied: u64,
+    /// Bytes that messages did not take because they were compressed.
+    pub bytes_spared: u64,
+    /// Bytes of free blocks that were given back to the kernel.
+    pub bytes_given_back: u64,
+    /// Bytes of blocks that were backed with memory ahead of their use.
+    pub bytes_prefaulted: u64,
+    /// Blocks asked for and not had.
+    pub refused: u64,
+    /// Times somebody slept until a block was free.
+    pub waited: u64,
+    /// The classes of blocks, smallest first.
+    pub classes: Vec<ClassStats>,
+}
+
+/// The blocks of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes of one block.
+    pub block_bytes: u64,
+    /// Blocks there can be.
+    pub total: u32,
+    /// Of those, how many are in use.
+    pub in_use: u32,
+}
+
+impl MemoryStats {
+    fn read(blocks: &Blocks) -> Self {
+        let counts = blocks.counts();
+        let classes = blocks.usage().into_iter().map(|class| ClassStats {
+            block_bytes: class.bytes,
+            total: class.total,
+            in_use: class.total - class.free,
+        });
+        Self {
+            bytes_in_use: blocks.bytes_in_use(),
+            bytes_resident: blocks.resident_bytes().unwrap_or(0),
+            bytes_copied: counts.copied_bytes,
+            bytes_spared: counts.spared_bytes,
+            bytes_given_back: counts.given_back_bytes,
+            bytes_prefaulted: counts.backed_bytes,
+            refused: counts.refused,
+            waited: counts.waited,
+            classes: classes.collect(),
+        }
+    }
 }
 
 /// What a runtime's policies did about tasks that failed.
@@ -128,6 +190,7 @@ impl Stats {
             rested: host.tenure.rested.get(),
             degraded: host.degraded.load(Ordering::Relaxed) != 0, // Relaxed: as above.
             policies: None,
+            memory: MemoryStats::read(&commons.blocks),
             seats,
         }
     }

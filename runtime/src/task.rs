@@ -13,6 +13,7 @@ use crate::sealed::{Body, Sealed};
 use crate::supervise::{
     Attempt, BreakerName, Fallback, Guarded, Guards, Hedge, IntoFallback, Retry, Source, Understudy,
 };
+use gorun_shm::blocks::AllocateError;
 use gorun_shm::os::ticks;
 use gorun_shm::slots::Descriptor;
 use gorun_worker::codec::Portable;
@@ -528,6 +529,9 @@ pub(crate) fn describe_with(
 pub(crate) fn rejected(error: SealError) -> TaskError {
     let reason = match error {
         SealError::TooLarge { bytes, limit } => Rejection::InputTooLarge { bytes, limit },
+        SealError::NoMemory { bytes, cause: AllocateError::TooLarge { largest, .. } } => {
+            Rejection::InputTooLarge { bytes, limit: largest }
+        }
         SealError::NoMemory { bytes, .. } => Rejection::NoMemory { bytes },
         SealError::ForeignBlock => Rejection::ForeignBlock,
         other => Rejection::InputUnencodable { message: other.to_string() },
@@ -563,6 +567,7 @@ impl From<ShareError> for TaskError {
     fn from(error: ShareError) -> Self {
         let reason = match error {
             ShareError::NoMemory { bytes } => Rejection::NoMemory { bytes },
+            ShareError::TooLarge { bytes, largest } => Rejection::InputTooLarge { bytes, limit: largest },
             ShareError::NoRuntime(reason) => reason,
             ShareError::Corrupt(_) => return Self::Decode { place: Place::Slot },
         };

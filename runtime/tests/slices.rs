@@ -131,7 +131,12 @@ fn more_than_there_is_gives_no_memory_with_the_size() {
     let _watchdog = Watchdog::start("more_than_there_is_gives_no_memory_with_the_size");
     let runtime = small();
     let refused = SharedSlice::<u64>::loan_on(&runtime, BLOCK).err();
-    assert_eq!(refused, Some(ShareError::NoMemory { bytes: 8 * BLOCK as u64 }));
+    let too_large = ShareError::TooLarge { bytes: 8 * BLOCK as u64, largest: BLOCK as u64 };
+    assert_eq!(refused, Some(too_large));
+    let all: Vec<_> = std::iter::from_fn(|| SharedSlice::<u8>::loan_on(&runtime, BLOCK).ok()).collect();
+    let full = SharedSlice::<u8>::loan_on(&runtime, BLOCK).err();
+    assert_eq!(full, Some(ShareError::NoMemory { bytes: BLOCK as u64 }));
+    drop(all);
     assert!(SharedSlice::<u64>::loan_on(&runtime, usize::MAX).is_err());
 }
 

@@ -3,6 +3,7 @@
 //! A program that links this crate needs no call in main: see [`boot`].
 
 pub mod boot;
+pub mod bulk;
 pub mod call;
 pub mod codec;
 pub mod context;
@@ -23,6 +24,7 @@ pub mod porter;
 pub mod range;
 mod reader;
 pub mod run;
+mod squeeze;
 mod tenure;
 pub mod transit;
 pub mod wire;

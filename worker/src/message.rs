@@ -14,6 +14,7 @@
 use crate::codec::{self, CodecError, Portable};
 use crate::end::End;
 use crate::parcel::{self, Carried};
+use crate::squeeze::{self, Squeezed};
 use crate::transit::{self, OnItsWay};
 use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
 use gorun_shm::OwnerId;
@@ -181,8 +182,18 @@ pub fn seal_in_block<T: Portable>(
     let tail = handles_bytes(carried);
     packing.clear();
     let no_memory = |cause| SealError::NoMemory { bytes: encoded, cause };
-    let mut block = OwnedBlock::allocate(blocks, handles_at + tail, owner).map_err(no_memory)?;
+    if let Some(from) = blocks.record().compress_from() {
+        let squeezed = Squeezed::of(value, handles_at, from)?;
+        let bytes = squeezed.stored().next_multiple_of(8) + tail;
+        let mut block = OwnedBlock::allocate_in_time(blocks, bytes, owner).map_err(no_memory)?;
+        squeezed.put(&mut block)?;
+        squeezed.count(blocks, owner);
+        let parcels = packing.finish();
+        return finish_block(block, squeezed.stored(), parcels, blocks);
+    }
+    let mut block = OwnedBlock::allocate_in_time(blocks, handles_at + tail, owner).map_err(no_memory)?;
     let used = codec::encode(value, &mut block.as_mut_slice()[..handles_at])?.ok_or(SealError::Malformed)?;
+    blocks.record().count_copied(owner, used.saturating_sub(packing.named_bytes()) as u64);
     let parcels = packing.finish();
     if parcels.len() != carried {
         return Err(SealError::Malformed);
@@ -367,10 +378,7 @@ impl Arrival {
         mut self,
     ) -> Result<(T, Option<OwnedBlock>, Vec<Carried>), CodecError> {
         let carried = self.parcels.clone();
-        let value = {
-            let _unpacking = self.unpack();
-            codec::decode(self.bytes())?
-        };
+        let value = self.decode_counted()?;
         Ok((value, self.block.take(), carried))
     }
 
@@ -380,11 +388,28 @@ impl Arrival {
     /// [`CodecError::Decode`]; carried blocks are freed then.
     #[inline]
     pub fn decode<T: Portable>(mut self) -> Result<T, CodecError> {
-        if self.parcels.is_empty() {
+        if self.block.is_none() {
             return codec::decode(self.bytes());
         }
-        let _unpacking = self.unpack();
-        codec::decode(self.bytes())
+        self.decode_counted()
+    }
+
+    /// Decodes what lies in a block, and counts the bytes that are copied out of it.
+    fn decode_counted<T: Portable>(&mut self) -> Result<T, CodecError> {
+        let unpacking = self.unpack();
+        if let Some(block) =
+            self.block.as_ref().filter(|block| block.blocks().record().compress_from().is_some())
+        {
+            let bytes = squeeze::unsqueezed(self.bytes(), block.blocks())?;
+            block.blocks().record().count_copied(block.owner(), bytes.len() as u64);
+            return codec::decode(&bytes);
+        }
+        let value = codec::decode(self.bytes())?;
+        if let Some(block) = &self.block {
+            let own_bytes = self.bytes.saturating_sub(unpacking.named_bytes());
+            block.blocks().record().count_copied(block.owner(), own_bytes as u64);
+        }
+        Ok(value)
     }
 }
 

@@ -21,6 +21,10 @@ thread_local! {
     static IS_PACKING: Cell<bool> = const { Cell::new(false) };
     /// How many blocks the message carries beside those in `PACKING`.
     static PACKED_BEFORE: Cell<usize> = const { Cell::new(0) };
+    /// Bytes of the encoding that name blocks, instead of being the value's own.
+    static NAMED_BYTES: Cell<usize> = const { Cell::new(0) };
+    /// The same of what is being decoded.
+    static NAMING_BYTES: Cell<usize> = const { Cell::new(0) };
     /// What is being packed.
     static PACKING: RefCell<Vec<Carried>> = const { RefCell::new(Vec::new()) };
     static UNPACKING: RefCell<Option<Vec<Carried>>> = const { RefCell::new(None) };
@@ -42,7 +46,14 @@ impl Packing {
     pub(crate) fn begin_after(count: usize) -> Self {
         IS_PACKING.with(|packing| packing.set(true));
         PACKED_BEFORE.with(|before| before.set(count));
+        NAMED_BYTES.with(|named| named.set(0));
         Self(())
+    }
+
+    /// Bytes of the encoding so far that name blocks.
+    #[inline]
+    pub(crate) fn named_bytes(&self) -> usize {
+        NAMED_BYTES.with(Cell::get)
     }
 
     #[inline]
@@ -57,6 +68,7 @@ impl Packing {
 
     #[inline]
     pub(crate) fn clear(&self) {
+        NAMED_BYTES.with(|named| named.set(0));
         if !self.is_empty() {
             // Dropped after the borrow ends: the last hold of a block may be among them.
             let forgotten = PACKING.with(RefCell::take);
@@ -78,43 +90,38 @@ impl Drop for Packing {
     }
 }
 
-/// Offers the blocks that a message carries to the values being decoded; ends on drop.
+/// Offers the blocks that a message carries to the values being decoded; ends on drop. A value may be decoded while
+/// another message is: by the task that an item of a range starts and waits for.
 #[derive(Debug)]
-pub struct Unpacking(());
+pub struct Unpacking {
+    outer: Option<Vec<Carried>>,
+    outer_named_bytes: usize,
+}
 
 impl Unpacking {
     #[inline]
     pub(crate) fn begin(parcels: Vec<Carried>) -> Self {
-        UNPACKING.with(|place| place.replace(Some(parcels)));
-        Self(())
+        Self {
+            outer: UNPACKING.with(|place| place.replace(Some(parcels))),
+            outer_named_bytes: NAMING_BYTES.with(|named| named.replace(0)),
+        }
+    }
+
+    /// Bytes decoded so far that name blocks.
+    #[inline]
+    pub(crate) fn named_bytes(&self) -> usize {
+        NAMING_BYTES.with(Cell::get)
     }
 }
 
 impl Drop for Unpacking {
     #[inline]
     fn drop(&mut self) {
-        UNPACKING.with(RefCell::take);
-    }
-}
-
-/// A shared block as a serde value: only inside gorun's own messages.
-#[derive(Debug, Clone)]
-pub struct Parcel(pub SharedBlock);
-
-impl Serialize for Parcel {
-    #[inline]
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        pack(Carried::Bytes(self.0.clone()), serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Parcel {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match unpack(deserializer)? {
-            Carried::Bytes(block) if !block.is_live() => Ok(Self(block)),
-            _ => Err(D::Error::custom("a block was expected, and a channel came")),
-        }
+        NAMING_BYTES.with(|named| named.set(self.outer_named_bytes));
+        let outer = self.outer.take();
+        // Dropped after the borrow ends: the last hold of a block may be among them.
+        let ours = UNPACKING.with(|place| place.replace(outer));
+        drop(ours);
     }
 }
 
@@ -220,26 +227,51 @@ impl Carried {
 }
 
 fn pack<S: Serializer>(carried: Carried, serializer: S) -> Result<S::Ok, S::Error> {
-    let number = PACKING.with(|place| {
-        if !IS_PACKING.with(Cell::get) {
-            return None;
+    serializer.serialize_u32(carry(carried).map_err(S::Error::custom)?)
+}
+
+/// Puts a block beside the message that is being encoded; gives its number there. `named_bytes` is what naming it takes.
+pub(crate) fn pack_block(block: &SharedBlock, named_bytes: usize) -> Result<u32, &'static str> {
+    let number = carry(Carried::Bytes(block.clone()))?;
+    NAMED_BYTES.with(|named| named.set(named.get() + named_bytes));
+    Ok(number)
+}
+
+/// The block of this number, which is no live one, beside the message that is being decoded.
+pub(crate) fn unpack_block(number: u32, named_bytes: usize) -> Result<SharedBlock, &'static str> {
+    match carried(number)? {
+        Carried::Bytes(block) if !block.is_live() => {
+            NAMING_BYTES.with(|named| named.set(named.get() + named_bytes));
+            Ok(block)
         }
+        _ => Err("a block was expected, and a channel came"),
+    }
+}
+
+const ELSEWHERE: &str =
+    "a shared block or a channel travels only in tasks, results and channels of its runtime";
+
+/// Refuses to encode for anything but a message.
+pub(crate) fn check_packing() -> Result<(), &'static str> {
+    if IS_PACKING.with(Cell::get) { Ok(()) } else { Err(ELSEWHERE) }
+}
+
+fn carry(carried: Carried) -> Result<u32, &'static str> {
+    check_packing()?;
+    PACKING.with(|place| {
         let mut parcels = place.borrow_mut();
         parcels.push(carried);
-        u32::try_from(PACKED_BEFORE.with(Cell::get) + parcels.len() - 1).ok()
-    });
-    let number = number.ok_or_else(|| {
-        S::Error::custom(
-            "a shared block or a channel travels only in tasks, results and channels of its runtime",
-        )
-    })?;
-    serializer.serialize_u32(number)
+        u32::try_from(PACKED_BEFORE.with(Cell::get) + parcels.len() - 1).map_err(|_| "too many blocks")
+    })
+}
+
+fn carried(number: u32) -> Result<Carried, &'static str> {
+    let parcel = UNPACKING.with(|place| place.borrow().as_ref()?.get(number as usize).cloned());
+    parcel.ok_or("the message carries no block of this number")
 }
 
 fn unpack<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Carried, D::Error> {
-    let number = u32::deserialize(deserializer)?;
-    let parcel = UNPACKING.with(|place| place.borrow().as_ref()?.get(number as usize).cloned());
-    parcel.ok_or_else(|| D::Error::custom("the message carries no block of this number"))
+    carried(u32::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// Blocks of a result that its receiver may not hold yet.

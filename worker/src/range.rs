@@ -36,8 +36,10 @@ pub struct RangeWriter {
     room: usize,
     /// Blocks carried so far.
     parcels: Vec<Carried>,
-    /// Where the last item begins, and how many blocks were carried before it.
-    last: (usize, usize),
+    /// Bytes of items so far that hold values, instead of naming blocks.
+    copied: u64,
+    /// Where the last item begins, how many blocks were carried before it, and its bytes that hold values.
+    last: (usize, usize, u64),
 }
 
 impl RangeWriter {
@@ -48,11 +50,19 @@ impl RangeWriter {
     pub fn with_room(blocks: &Arc<Blocks>, owner: OwnerId, bytes: usize) -> Result<Self, SealError> {
         let asked = bytes.max(RANGE_PREFIX_BYTES);
         let no_memory = |cause| SealError::NoMemory { bytes: asked as u64, cause };
-        let mut block = OwnedBlock::allocate(blocks, asked, owner).map_err(no_memory)?;
+        let mut block = OwnedBlock::allocate_in_time(blocks, asked, owner).map_err(no_memory)?;
         // The whole class may be used; what is left over is cut off at the end.
         let _ = block.set_bytes(block.capacity().min(asked.next_power_of_two()));
         let room = block.as_slice().len();
-        Ok(Self { block, used: RANGE_PREFIX_BYTES, count: 0, room, parcels: Vec::new(), last: (0, 0) })
+        Ok(Self {
+            block,
+            used: RANGE_PREFIX_BYTES,
+            count: 0,
+            room,
+            parcels: Vec::new(),
+            copied: 0,
+            last: (0, 0, 0),
+        })
     }
 
     /// Items so far.
@@ -64,13 +74,14 @@ impl RangeWriter {
     /// The encoded bytes of the last item.
     #[must_use]
     pub fn last_item(&self) -> &[u8] {
-        let (start, _) = self.last;
+        let (start, ..) = self.last;
         self.block.as_slice().get(start + LENGTH_BYTES..self.used).unwrap_or_default()
     }
 
     /// Takes the last item out again; once for each [`RangeWriter::push`].
     pub fn take_back(&mut self) {
-        let (start, carried) = self.last;
+        let (start, carried, copied) = self.last;
+        self.copied -= copied;
         self.used = start;
         self.parcels.truncate(carried);
         self.count -= 1;
@@ -87,24 +98,33 @@ impl RangeWriter {
         let Some((length, place)) = place.and_then(<[u8]>::split_first_chunk_mut::<LENGTH_BYTES>) else {
             return Ok(false);
         };
-        self.last = (self.used, self.parcels.len());
+        self.last = (self.used, self.parcels.len(), 0);
         if codec::is_number::<A>() {
             let Some(bytes) = codec::encode_next(item, place)? else { return Ok(false) };
             *length = u32::try_from(bytes).map_err(|_| SealError::Malformed)?.to_ne_bytes();
             self.used += LENGTH_BYTES + bytes;
             self.count += 1;
+            self.count_last(bytes);
             return Ok(true);
         }
         let packing = parcel::Packing::begin_after(self.parcels.len());
         let Some(bytes) = codec::encode_next(item, place)? else { return Ok(false) };
         *length = u32::try_from(bytes).map_err(|_| SealError::Malformed)?.to_ne_bytes();
+        let own_bytes = bytes.saturating_sub(packing.named_bytes());
         let bytes = LENGTH_BYTES + bytes;
         if !packing.is_empty() && !self.take_in(packing.finish(), self.used + bytes) {
             return Ok(false);
         }
         self.used += bytes;
         self.count += 1;
+        self.count_last(own_bytes);
         Ok(true)
+    }
+
+    #[inline]
+    fn count_last(&mut self, bytes: usize) {
+        self.last.2 = bytes as u64;
+        self.copied += bytes as u64;
     }
 
     /// The item carries blocks: room for their handles comes off what is left. False if there is too little.
@@ -126,6 +146,7 @@ impl RangeWriter {
     /// [`SealError::ForeignBlock`] if an item carries a block of another runtime.
     pub fn finish(mut self, blocks: &Arc<Blocks>) -> Result<Sealed, SealError> {
         write_prefix(&mut self.block, self.count, 0);
+        blocks.record().count_copied(self.block.owner(), self.copied);
         message::finish_block(self.block, self.used, self.parcels, blocks)
     }
 }

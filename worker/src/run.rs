@@ -54,7 +54,7 @@ pub fn run_range<A: Portable, R: Portable>(call: &mut Call<'_>) {
         return call.end(Status::InputUndecodable);
     };
     {
-        let _unpacking = arrival.unpack();
+        let unpacking = arrival.unpack();
         let mut bytes = arrival.bytes();
         let Some((count, skip)) = read_prefix(&mut bytes) else { return call.end(Status::InputUndecodable) };
         let mut range = Range {
@@ -62,11 +62,14 @@ pub fn run_range<A: Portable, R: Portable>(call: &mut Call<'_>) {
             output: output.as_mut_slice(),
             count,
             done: 0,
+            read: 0,
             written: 0,
             item_start: 0,
             last_tag: ITEM_FINISHED,
         };
         range.run(user, bytes, skip);
+        let copied = (range.read + range.written).saturating_sub(unpacking.named_bytes());
+        call.commons.blocks.record().count_copied(call.owner, copied as u64);
     }
     // Both blocks go back: the results lie in one, and what is left to do in the other.
     output.give_back(call.sender);
@@ -91,6 +94,8 @@ struct Range<'c, 'a, 'o> {
     count: u32,
     /// Items behind us, skipped ones included.
     done: u32,
+    /// Bytes of the items that were decoded.
+    read: usize,
     written: usize,
     /// Where the results of the item that runs begin.
     item_start: usize,
@@ -131,6 +136,7 @@ impl Range<'_, '_, '_> {
         while self.done < self.count {
             let Some(item) = next_item(bytes) else { return Some(Stop::Undecodable) };
             self.note(1);
+            self.read += item.len();
             self.item_start = self.written;
             let appended = self.run_item::<A, R>(user, item);
             let stop = self.pass(appended);

@@ -11,7 +11,7 @@ use gorun::topology::{Placement, Smt};
 const WORKERS: Limit = Limit::whole(1, 120);
 const SPARES: Limit = Limit::whole(0, 8);
 const QUEUE_SLOTS: Limit = Limit::powers_of_two(64, 65_536);
-const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 30);
+const MESSAGE_BYTES: Limit = Limit::powers_of_two(4096, 1 << 31);
 const SPIN_US: Limit = Limit::whole(0, 1000);
 const TASKS: Limit = Limit::whole(1, u64::MAX - 1);
 const MEMORY: Limit = Limit::whole(1 << 20, 1 << 50);
@@ -54,7 +54,7 @@ pub(super) struct RuntimeFlags {
     #[arg(long, value_name = "N", value_parser = queue_slots)]
     queue_slots: Option<u64>,
 
-    /// Largest input or result, a power of two, 4K to 1G; K, M, G may follow [GORUN_MESSAGE_BYTES_MAX; default: 1G]
+    /// Largest input or result, a power of two, 4K to 2G; K, M, G may follow [GORUN_MESSAGE_BYTES_MAX; default: 1G]
     #[arg(long, value_name = "BYTES", value_parser = message_bytes)]
     message_bytes_max: Option<u64>,
 

@@ -3,7 +3,7 @@
 use super::{ChannelError, Receiver, Sender};
 use crate::error::Rejection;
 use crate::runtime::Runtime;
-use gorun_shm::blocks::AllocateError;
+use gorun_shm::blocks::{AllocateError, PoolRecord};
 use gorun_shm::ring::mpmc::{Geometry, Header, Terms};
 use gorun_shm::sync::Ordering;
 use gorun_worker::codec::Portable;
@@ -131,6 +131,12 @@ impl<T: Portable> Channel<T> {
         Self { capacity, rules: Rules::default(), values: PhantomData }
     }
 
+    /// One that holds as many messages as the runtime's
+    /// [`buffer_size`](crate::SharedMemoryConfig::buffer_size) has room for, one at least.
+    pub fn buffered() -> Self {
+        Self::bounded(BUFFERED)
+    }
+
     /// One that holds none.
     pub fn rendezvous() -> Self {
         let rules = Rules { is_rendezvous: true, ..Rules::default() };
@@ -173,7 +179,8 @@ impl<T: Portable> Channel<T> {
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub fn open_on(self, runtime: &Runtime) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
+    pub fn open_on(mut self, runtime: &Runtime) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
+        self.go_by(runtime.dispatcher().commons.blocks.record());
         let (geometry, rules) = self.plan()?;
         let dispatcher = runtime.dispatcher();
         if dispatcher.is_foreign() {
@@ -193,6 +200,29 @@ impl<T: Portable> Channel<T> {
             return Err(ChannelError::Closed);
         }
         Ok((Sender::of(sender), Receiver::of(receiver)))
+    }
+}
+
+/// A capacity that stands for what the runtime's buffers hold.
+const BUFFERED: usize = usize::MAX;
+
+impl<T: Portable> Channel<T> {
+    /// What the runtime's settings make of it.
+    fn go_by(&mut self, terms: &PoolRecord) {
+        if terms.is_without_queue() {
+            *self = Self {
+                rules: Rules { is_rendezvous: true, backpressure: Backpressure::Wait, ..self.rules },
+                ..*self
+            };
+            self.capacity = 1;
+        } else if self.capacity == BUFFERED {
+            let fits = |capacity: &u32| {
+                let geometry = Geometry::new(*capacity, letter::words_for::<T>());
+                geometry.is_some_and(|geometry| geometry.bytes() as u64 <= terms.ring_bytes())
+            };
+            let doubled = std::iter::successors(Some(2_u32), |capacity| capacity.checked_mul(2));
+            self.capacity = doubled.take_while(fits).last().unwrap_or(1) as usize;
+        }
     }
 }
 

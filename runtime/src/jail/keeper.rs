@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// The runtime's limit on messages: a profile may have a lower one.
     pub(crate) message_bytes_max: u64,
+    /// Shared slices travel by value, and so get into jails.
+    pub(crate) by_value: bool,
     /// How long a worker or a waiting thread spins before it sleeps.
     pub(crate) spin_ticks: u64,
     /// Processors that jailed workers may run on.

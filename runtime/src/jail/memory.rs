@@ -6,7 +6,7 @@
 use super::state::Order;
 use crate::book::Outcome;
 use crate::error::{Place, Rejection, ResultRefusal, TaskError};
-use gorun_shm::blocks::OwnedBlock;
+use gorun_shm::blocks::{OwnedBlock, PoolTerms};
 use gorun_shm::os::ticks;
 use gorun_shm::slots::{Descriptor, State, Word};
 use gorun_shm::sync::{AtomicU32, Ordering};
@@ -48,7 +48,11 @@ pub(super) struct Taken {
 
 impl Memory {
     /// A fresh segment, and in it a record for the worker to move into.
-    pub(super) fn open(message_bytes_max: u64, spin_ticks: u64) -> Result<Self, SegmentError> {
+    pub(super) fn open(
+        message_bytes_max: u64,
+        by_value: bool,
+        spin_ticks: u64,
+    ) -> Result<Self, SegmentError> {
         let shape = Shape {
             seats: 1,
             records: 1,
@@ -56,6 +60,8 @@ impl Memory {
             nested_slots: NESTED_SLOTS,
             notice_slots: NOTICE_SLOTS,
             block_bytes_max: message_bytes_max,
+            pool_bytes: 0,
+            reserve_bytes: 0,
         };
         let map = Map::plan(shape);
         let refused =
@@ -63,6 +69,7 @@ impl Memory {
         let segment = Segment::create("gorun-jail", usize::try_from(map.bytes).unwrap_or(usize::MAX))?;
         map.format(&segment, function::build_identity()).map_err(|error| refused(error.to_string()))?;
         let commons = Commons::open(segment, map.clone()).map_err(|error| refused(error.to_string()))?;
+        commons.blocks.record().set(&PoolTerms { by_value, ..PoolTerms::default() });
         let host = &commons.host;
         // Relaxed, both: the worker is forked later.
         host.spin_ticks.store(spin_ticks, Ordering::Relaxed);

@@ -190,7 +190,7 @@ fn start_cell(
 ) {
     let jail = Arc::clone(&keeper.lock().stocks[stock.0].jail);
     let bytes = keeper.message_limit(stock);
-    let made = Memory::open(bytes, keeper.settings.spin_ticks)
+    let made = Memory::open(bytes, keeper.settings.by_value, keeper.settings.spin_ticks)
         .map_err(|error| error.to_string())
         .and_then(|memory| Ok((memory, WakeUp::new().map_err(|error| error.to_string())?)));
     let (memory, bell) = match made {

@@ -90,6 +90,8 @@ pub struct PoolCounts {
     pub backed_bytes: u64,
     /// Bytes of values copied into blocks and out of them.
     pub copied_bytes: u64,
+    /// Bytes that messages did not take because they were compressed.
+    pub spared_bytes: u64,
 }
 
 /// The block allocator of a segment, as one process sees it.
@@ -367,6 +369,7 @@ impl Blocks {
             given_back_bytes: rare.given_back.get(),
             backed_bytes: rare.backed.get(),
             copied_bytes: self.record.copied_bytes(),
+            spared_bytes: rare.spared.get(),
         }
     }
 

@@ -88,6 +88,8 @@ pub(super) struct Rare {
     pub(super) given_back: Counter,
     /// Bytes backed with memory ahead of their use. Written by everybody.
     pub(super) backed: Counter,
+    /// Bytes that compression spared. Written by everybody.
+    pub(super) spared: Counter,
 }
 
 /// A counter that few processes share.
@@ -179,6 +181,11 @@ impl PoolRecord {
             let stripe = Holder::of(owner).map_or(0, |holder| usize::from(holder.index()) % STRIPES);
             self.copied[stripe].bytes.add_shared(bytes);
         }
+    }
+
+    /// Counts bytes that a message did not take because it was compressed.
+    pub fn count_spared(&self, bytes: u64) {
+        self.rare.spared.add_shared(bytes);
     }
 
     /// Bytes of values that were copied into blocks and out of them.

@@ -16,7 +16,7 @@
 use super::control::{HostRecord, SeatRecord, WorkerRecord};
 use super::profile::{FUNCTIONS, FunctionRecord, STAMP_EVERY};
 use gorun_macros::Shared;
-use gorun_shm::blocks::{Limits as BlockLimits, Shape as BlockShape};
+use gorun_shm::blocks::{Budget, Limits as BlockLimits, Shape as BlockShape};
 use gorun_shm::breaker::BreakerWords;
 use gorun_shm::ring::spmc::LaneHeader;
 use gorun_shm::ring::spsc::RingHeader;
@@ -29,7 +29,7 @@ use thiserror::Error;
 /// First word of every segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"gorunseg");
 /// Changes whenever a record, a slot or the map changes.
-pub const LAYOUT_VERSION: u64 = 5;
+pub const LAYOUT_VERSION: u64 = 6;
 /// Breakers that processes can share, by name: as many as services a program calls, and 9 KB each once used.
 pub const BREAKERS: usize = 64;
 
@@ -46,7 +46,7 @@ pub struct Header {
     version: AtomicU64,
     build: AtomicU64,
     bytes: AtomicU64,
-    shape: [AtomicU64; 6],
+    shape: [AtomicU64; 8],
 }
 
 /// The numbers from which the whole map follows.
@@ -64,13 +64,17 @@ pub struct Shape {
     pub notice_slots: u32,
     /// Largest block in bytes, a power of two.
     pub block_bytes_max: u64,
+    /// Most bytes in blocks at once; 0 for what there are.
+    pub pool_bytes: u64,
+    /// Most bytes of all blocks together; 0 for plenty.
+    pub reserve_bytes: u64,
 }
 
 impl Shape {
     /// Most seats a runtime can have: every seat may need two records, and records are limited to 255.
     pub const SEATS_MAX: u16 = 120;
 
-    fn words(&self) -> [u64; 6] {
+    fn words(&self) -> [u64; 8] {
         [
             self.seats.into(),
             self.records.into(),
@@ -78,10 +82,12 @@ impl Shape {
             self.nested_slots.into(),
             self.notice_slots.into(),
             self.block_bytes_max,
+            self.pool_bytes,
+            self.reserve_bytes,
         ]
     }
 
-    fn from_words(words: [u64; 6]) -> Option<Self> {
+    fn from_words(words: [u64; 8]) -> Option<Self> {
         let shape = Self {
             seats: u16::try_from(words[0]).ok()?,
             records: u16::try_from(words[1]).ok()?,
@@ -89,6 +95,8 @@ impl Shape {
             nested_slots: u32::try_from(words[3]).ok()?,
             notice_slots: u32::try_from(words[4]).ok()?,
             block_bytes_max: words[5],
+            pool_bytes: words[6],
+            reserve_bytes: words[7],
         };
         shape.is_sound().then_some(shape)
     }
@@ -100,7 +108,7 @@ impl Shape {
                 .iter()
                 .all(|slots| slots.is_power_of_two() && (2..=1 << 20).contains(slots))
             && self.block_bytes_max.is_power_of_two()
-            && (64..=1 << 30).contains(&self.block_bytes_max)
+            && (64..=1 << 31).contains(&self.block_bytes_max)
     }
 
     /// Stamps of a seat's lane.
@@ -173,7 +181,9 @@ impl Map {
         let stamps = take(8, seats * shape.stamps() as u64);
         let limits =
             if records == 1 { BlockLimits::FULL.divided_by(CELL_DIVISOR) } else { BlockLimits::FULL };
-        let (blocks, bytes) = BlockShape::plan(next, &limits.cut_at(shape.block_bytes_max));
+        let budget = Budget { pool_bytes: shape.pool_bytes, reserve_bytes: shape.reserve_bytes };
+        let limits = limits.cut_at(shape.block_bytes_max);
+        let (blocks, bytes) = BlockShape::plan_within(next, &limits, &budget);
         let bytes = bytes.next_multiple_of(PAGE);
         Self {
             shape,
