@@ -39,3 +39,5 @@ mod door {
 }
 
 pub use door::*;
+/// Keeps the compiler, and nobody else, from moving accesses over it.
+pub use std::sync::atomic::compiler_fence;

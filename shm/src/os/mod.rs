@@ -1,5 +1,6 @@
 //! The system calls of the shared storey, one noun per file. Nothing above `shm` repeats them.
 
+pub mod barrier;
 pub mod futex;
 pub mod line;
 pub mod memfd;

@@ -63,6 +63,29 @@ impl<T: Plain, M: RingMemory> Consumer<T, M> {
         Ok(count)
     }
 
+    /// The oldest element in place, if one is known to be there: after [`Consumer::is_empty`] said no. It stays until it is
+    /// passed.
+    #[cfg(not(loom))]
+    #[inline]
+    #[must_use]
+    pub fn front(&self) -> Option<&T> {
+        (self.ready_known() > 0).then(|| self.elements.get(self.head))
+    }
+
+    /// Releases the oldest element without a copy, if one is known to be there.
+    #[inline]
+    pub fn pass(&mut self) {
+        if self.ready_known() > 0 {
+            self.release(1);
+        }
+    }
+
+    /// Where the ring's bytes lie.
+    #[inline]
+    pub(super) fn memory(&self) -> &M {
+        self.elements.memory()
+    }
+
     /// Elements that are published and not yet taken.
     ///
     /// # Errors

@@ -14,6 +14,15 @@ use crate::sync::AtomicU64;
 use moves::{load, store};
 use std::marker::PhantomData;
 
+/// Largest alignment of an element.
+const ALIGN_MAX: usize = 64;
+
+/// Words from one element to the next.
+pub(super) const fn words_each<T>() -> usize {
+    let words = size_of::<T>().div_ceil(8);
+    if words == 0 { 1 } else { words }
+}
+
 /// The slots of a ring of `T`.
 #[derive(Debug)]
 pub(super) struct Elements<T, M> {
@@ -24,21 +33,18 @@ pub(super) struct Elements<T, M> {
 }
 
 impl<T: Plain, M: RingMemory> Elements<T, M> {
-    /// Words of one element.
+    /// Words of one element: whole ones, and enough for its alignment if the first is aligned.
     const EACH: usize = {
-        assert!(
-            size_of::<T>() > 0 && size_of::<T>().is_multiple_of(8),
-            "ring elements are whole 8-byte words"
-        );
-        assert!(align_of::<T>() <= 8, "ring elements lie on 8-byte words");
-        size_of::<T>() / 8
+        assert!(align_of::<T>() <= ALIGN_MAX, "ring elements are aligned to a cache line at most");
+        words_each::<T>()
     };
 
     pub(super) fn new(memory: M) -> Result<Self, AttachError> {
         let words = memory.words().len();
         let capacity = (words / Self::EACH) as u64;
         let whole = words.is_multiple_of(Self::EACH);
-        if !whole || !capacity.is_power_of_two() || capacity > CAPACITY_MAX {
+        let aligned = memory.words().as_ptr().cast::<T>().is_aligned();
+        if !whole || !aligned || !capacity.is_power_of_two() || capacity > CAPACITY_MAX {
             return Err(AttachError::BadCapacity { words, each: Self::EACH });
         }
         Ok(Self { memory, capacity, values: PhantomData })
@@ -69,6 +75,20 @@ impl<T: Plain, M: RingMemory> Elements<T, M> {
     #[inline]
     pub(super) fn read(&self, position: Position) -> T {
         load(self.slot(position))
+    }
+
+    /// The element in place. No thread may write the slot meanwhile, which the caller's place in the protocol says.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn get(&self, position: Position) -> &T {
+        moves::get(self.slot(position))
+    }
+
+    /// The element in place, to write.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn get_mut(&mut self, position: Position) -> &mut T {
+        moves::get_mut(self.slot(position))
     }
 
     /// Writes `values` to consecutive slots; at most one capacity of them.
@@ -114,22 +134,43 @@ mod moves {
 
     #[inline]
     pub(super) fn store<T: Plain>(place: &[AtomicU64], value: &T) {
-        assert!(size_of_val(place) == size_of::<T>());
+        assert!(size_of_val(place) >= size_of::<T>());
         let place = place.as_ptr().cast_mut().cast::<T>();
         // SAFETY: `place` is valid for writes of `size_of::<T>()` bytes (asserted; atomics may be written
-        // through a shared borrow) and aligned (`EACH` refuses more than a word's alignment). No thread that
-        // keeps to the protocol accesses the slot meanwhile.
+        // through a shared borrow) and aligned (`new` checked the first, and a slot is as long as some elements).
+        // No thread that keeps to the protocol accesses the slot meanwhile.
         unsafe { place.write(*value) }
     }
 
     #[inline]
     pub(super) fn load<T: Plain>(place: &[AtomicU64]) -> T {
-        assert!(size_of_val(place) == size_of::<T>());
+        assert!(size_of_val(place) >= size_of::<T>());
         let place = place.as_ptr().cast::<T>();
         // SAFETY: `place` is valid for reads of `size_of::<T>()` bytes and aligned, as in `store`; any bytes
         // are a `T: Plain`. No thread that keeps to the protocol writes the slot before the release, and the
         // copy is complete by then: it cannot sink below a Release store.
         unsafe { place.read() }
+    }
+
+    #[inline]
+    pub(super) fn get<T: Plain>(place: &[AtomicU64]) -> &T {
+        assert!(size_of_val(place) >= size_of::<T>());
+        let place = place.as_ptr().cast::<T>();
+        // SAFETY: as in `load`; it lives as long as the borrow of the end, during which this end does not release it.
+        unsafe { &*place }
+    }
+
+    #[inline]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the words are atomics, which may be written through a shared borrow"
+    )]
+    pub(super) fn get_mut<T: Plain>(place: &[AtomicU64]) -> &mut T {
+        assert!(size_of_val(place) >= size_of::<T>());
+        let place = place.as_ptr().cast_mut().cast::<T>();
+        // SAFETY: as in `store`, for reads too: any bytes are a `T: Plain`. The caller borrows the end mutably, which
+        // alone may use the slot, and the consumer does not read it before it is published.
+        unsafe { &mut *place }
     }
 }
 
@@ -140,17 +181,20 @@ mod moves {
     use crate::sync::{AtomicU64, Ordering};
 
     pub(super) fn store<T: Plain>(place: &[AtomicU64], value: &T) {
-        for (word, bytes) in place.iter().zip(value.as_bytes().as_chunks::<8>().0) {
+        for (word, bytes) in place.iter().zip(value.as_bytes().chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
             // Relaxed: the Release store of the ring's tail publishes the words.
-            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+            word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
         }
     }
 
     pub(super) fn load<T: Plain>(place: &[AtomicU64]) -> T {
         let mut value = T::new_zeroed();
-        for (word, bytes) in place.iter().zip(value.as_mut_bytes().as_chunks_mut::<8>().0) {
+        for (word, bytes) in place.iter().zip(value.as_mut_bytes().chunks_mut(8)) {
             // Relaxed: the Acquire load of the ring's tail came before, the Release store of its head after.
-            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+            let whole = word.load(Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&whole[..bytes.len()]);
         }
         value
     }

@@ -141,6 +141,38 @@ impl<T: Plain, M: RingMemory> Producer<T, M> {
         self.tail
     }
 
+    /// Where the ring's bytes lie.
+    #[inline]
+    pub(super) fn memory(&self) -> &M {
+        self.elements.memory()
+    }
+
+    /// Free slots, with a look at the consumer's position only if none is known.
+    ///
+    /// # Errors
+    /// [`CorruptRing`] if the consumer's position cannot be.
+    #[inline]
+    pub fn free(&mut self) -> Result<u64, CorruptRing> {
+        match self.free_known() {
+            0 => self.refresh(),
+            known => Ok(known),
+        }
+    }
+
+    /// The next slot in place, with an old element: free, as [`Producer::free`] has said.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn vacant(&self) -> &T {
+        self.elements.get(self.tail)
+    }
+
+    /// The next slot in place, to write: free, as [`Producer::free`] has said.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn vacant_mut(&mut self) -> &mut T {
+        self.elements.get_mut(self.tail)
+    }
+
     #[inline]
     fn wrote(&mut self, count: u64) {
         self.tail = self.tail.wrapping_add(count);

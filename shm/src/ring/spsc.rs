@@ -3,7 +3,7 @@
 //! ```text
 //! byte   0  tail    u64, next position to write; rest of the 128 bytes unused
 //!      128  head    u64, next position to take; rest of the 128 bytes unused
-//!      elsewhere: capacity x (size_of T / 8) words, the element at position p in slot p mod capacity
+//!      elsewhere: capacity x (size_of T / 8, rounded up) words, the element at position p in slot p mod capacity
 //! ```
 //!
 //! The producer alone writes `tail` and the words in `head..head + capacity` beyond `tail`; the consumer alone
@@ -67,7 +67,7 @@ pub struct CorruptRing {
 /// Why an end could not be attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AttachError {
-    /// The words do not hold a power of two of elements.
+    /// The words do not hold a power of two of elements, or are not aligned for them.
     #[error("{words} words of {each} per element are not a power of two of elements up to {CAPACITY_MAX}")]
     BadCapacity {
         /// Words given.
@@ -107,7 +107,7 @@ where
 /// Words that a ring of `capacity` elements of type `T` needs.
 #[must_use]
 pub const fn words_count<T: Plain>(capacity: usize) -> usize {
-    capacity * (size_of::<T>() / 8)
+    capacity * super::elements::words_each::<T>()
 }
 
 impl Line {

@@ -102,13 +102,13 @@ fn bit(holder: Holder) -> (usize, u64) {
     (usize::from(holder.index() / 64) % WORDS, 1 << (holder.index() % 64))
 }
 
-impl Ring<'_> {
+impl Header {
     /// What has become of the channel.
     #[inline]
     #[must_use]
     pub fn standing(&self) -> Standing {
         // Acquire: pairs with the exchanges that set bits; what came before an end is seen by who sees the end.
-        Standing(self.header.status.load(Ordering::Acquire))
+        Standing(self.status.load(Ordering::Acquire))
     }
 
     /// `holder` has ends of that role from now on; false if there were none left to get one from.
@@ -118,11 +118,11 @@ impl Ring<'_> {
     #[must_use]
     pub fn join(&self, role: Role, holder: Holder) -> bool {
         let (word, bit) = bit(holder);
-        let members = self.header.members(role);
+        let members = self.members(role);
         // Relaxed: published by the Release half of the exchange below.
         members[word].fetch_or(bit, Ordering::Relaxed);
         crate::crash_point!("mpmc.join.bit_set");
-        let status = &self.header.status;
+        let status = &self.status;
         let mut seen = status.load(Ordering::Relaxed); // Relaxed: the exchange decides.
         while seen & role.gone() == 0 {
             let counted = seen.wrapping_add(JOIN);
@@ -141,7 +141,7 @@ impl Ring<'_> {
     pub fn leave(&self, role: Role, holder: Holder) {
         let (word, bit) = bit(holder);
         // Release: pairs with the Acquire loads in `end_if_empty`; all it sent comes before the end of its role.
-        self.header.members(role)[word].fetch_and(!bit, Ordering::Release);
+        self.members(role)[word].fetch_and(!bit, Ordering::Release);
         crate::crash_point!("mpmc.leave.cleared");
         if self.end_if_empty(role) {
             crate::crash_point!("mpmc.leave.ended");
@@ -154,17 +154,17 @@ impl Ring<'_> {
     pub fn has_joined(&self, role: Role, holder: Holder) -> bool {
         let (word, bit) = bit(holder);
         // Relaxed: asked of a dead process, or in a test.
-        self.header.members(role)[word].load(Ordering::Relaxed) & bit != 0
+        self.members(role)[word].load(Ordering::Relaxed) & bit != 0
     }
 
     fn end_if_empty(&self, role: Role) -> bool {
         // SeqCst: pairs with itself. Of two that each clear a bit and then look at all, one sees both cleared.
         fence(Ordering::SeqCst);
-        let status = &self.header.status;
+        let status = &self.status;
         let mut seen = status.load(Ordering::Acquire); // Acquire: pairs with the exchange in `join`.
         while seen & role.gone() == 0 {
             // Acquire: pairs with the Release in `leave`.
-            if self.header.members(role).iter().any(|word| word.load(Ordering::Acquire) != 0) {
+            if self.members(role).iter().any(|word| word.load(Ordering::Acquire) != 0) {
                 return false;
             }
             // AcqRel: the Release half publishes what leavers did. Acquire on failure: as the load above.
@@ -190,9 +190,53 @@ impl Ring<'_> {
     fn set(&self, bit: u64) -> bool {
         // SeqCst: with the fence behind, orders the bit before any later look at a slot. Pairs with the fence between
         // claim and look in `Ring::claim`.
-        let before = self.header.status.fetch_or(bit, Ordering::SeqCst);
+        let before = self.status.fetch_or(bit, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.wake_all();
         before & bit == 0
+    }
+
+    /// Wakes everybody who waits for messages or for room, to look again.
+    #[cold]
+    pub fn wake_all(&self) {
+        self.not_empty.wake_all();
+        self.not_full.wake_all();
+    }
+}
+
+/// The same, of a ring.
+impl Ring<'_> {
+    /// See [`Header::standing`].
+    #[inline]
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.header.standing()
+    }
+
+    /// See [`Header::join`].
+    #[must_use]
+    pub fn join(&self, role: Role, holder: Holder) -> bool {
+        self.header.join(role, holder)
+    }
+
+    /// See [`Header::leave`].
+    pub fn leave(&self, role: Role, holder: Holder) {
+        self.header.leave(role, holder);
+    }
+
+    /// See [`Header::has_joined`].
+    #[must_use]
+    pub fn has_joined(&self, role: Role, holder: Holder) -> bool {
+        self.header.has_joined(role, holder)
+    }
+
+    /// See [`Header::close`].
+    pub fn close(&self) -> bool {
+        self.header.close()
+    }
+
+    /// See [`Header::shut`].
+    pub fn shut(&self) -> bool {
+        self.header.shut()
     }
 }

@@ -163,12 +163,17 @@ impl Header {
     /// Writes the head of a fresh channel over zeroes.
     pub fn format(&self, geometry: Geometry, terms: Terms) {
         let shape = u64::from(geometry.capacity) << 32 | u64::from(geometry.payload_words);
+        self.format_as(MAGIC, shape, terms);
+    }
+
+    /// The same for another body behind the same head, which says by `magic` what it is.
+    pub(in crate::ring) fn format_as(&self, magic: u64, shape: u64, terms: Terms) {
         // Relaxed, all of these: the magic is stored last and published by its Release.
         self.kind.store(terms.kind, Ordering::Relaxed);
         self.shape.store(shape, Ordering::Relaxed);
         self.terms.store(terms.terms, Ordering::Relaxed);
         self.spin.store(terms.spin_ticks, Ordering::Relaxed);
-        self.magic.store(MAGIC, Ordering::Release); // Release: pairs with the Acquire in `read`.
+        self.magic.store(magic, Ordering::Release); // Release: pairs with the Acquire in `read_as`.
     }
 
     /// The channel's numbers, believed only as far as they fit a block of `bytes` bytes.
@@ -176,22 +181,27 @@ impl Header {
     /// # Errors
     /// [`FormatError`] if they do not, or nothing was written.
     pub fn read(&self, bytes: usize) -> Result<(Geometry, Terms), FormatError> {
-        // Acquire: pairs with the Release in `format`.
-        if self.magic.load(Ordering::Acquire) != MAGIC {
-            return Err(FormatError);
-        }
-        // Relaxed, all of these: the Acquire load came before.
-        let shape = self.shape.load(Ordering::Relaxed);
+        let (shape, terms) = self.read_as(MAGIC)?;
         let low = u32::try_from(shape & u64::from(u32::MAX)).map_err(|_| FormatError)?;
         let high = u32::try_from(shape >> 32).map_err(|_| FormatError)?;
         let geometry =
             Geometry::new(high, low).filter(|geometry| geometry.bytes() <= bytes).ok_or(FormatError)?;
+        Ok((geometry, terms))
+    }
+
+    /// The shape, not checked yet, and the terms of the body that says by `magic` what it is.
+    pub(in crate::ring) fn read_as(&self, magic: u64) -> Result<(u64, Terms), FormatError> {
+        // Acquire: pairs with the Release in `format_as`.
+        if self.magic.load(Ordering::Acquire) != magic {
+            return Err(FormatError);
+        }
+        // Relaxed, all of these: the Acquire load came before.
         let terms = Terms {
             kind: self.kind.load(Ordering::Relaxed),
             terms: self.terms.load(Ordering::Relaxed),
             spin_ticks: self.spin.load(Ordering::Relaxed).min(SPIN_TICKS_MAX),
         };
-        Ok((geometry, terms))
+        Ok((self.shape.load(Ordering::Relaxed), terms))
     }
 
     /// Rung by receivers of what is kept alive by its sender until it has arrived; the users' own affair.

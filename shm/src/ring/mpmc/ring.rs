@@ -390,8 +390,7 @@ impl<'a> Ring<'a> {
     /// Wakes everybody, to look again.
     #[cold]
     pub fn wake_all(&self) {
-        self.header.not_empty.wake_all();
-        self.header.not_full.wake_all();
+        self.header.wake_all();
     }
 
     /// Has the slot of `position` brought to this processor, to be claimed or taken soon.
