@@ -15,6 +15,7 @@ pub use gorun_runtime::channel::{
     BatchError, Binding, BoundName, ChannelError, ChannelStats, Connect, Delivery, NamedChannel, NamedError,
     NamedPeer, Observer, RecvFuture, SendFuture, bound_names,
 };
+pub use gorun_runtime::channel::{StreamDrain, StreamIntoIter, StreamIter, StreamLoan, StreamRef};
 #[cfg(feature = "shared_memory")]
 pub use gorun_runtime::foreign;
 pub use gorun_runtime::{
@@ -34,6 +35,7 @@ pub use gorun_runtime::{
     DistributedStats, GatherError, Key, KeyedDelivery, MemberId, MemberStats, Moved, PartitionStats,
     RouteError,
 };
+pub use gorun_runtime::{StreamReceiver, StreamSender, stream, stream_on};
 pub use gorun_runtime::{observe, topology};
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
@@ -48,4 +50,5 @@ pub mod prelude {
         go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
     pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
+    pub use crate::{StreamReceiver, StreamSender, stream};
 }

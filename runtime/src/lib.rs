@@ -60,6 +60,7 @@ pub use channel::{
     Backpressure, Channel, NamedChannel, NamedError, Receiver, RecvError, SendError, Sender, channel,
     rendezvous,
 };
+pub use channel::{StreamReceiver, StreamSender, stream, stream_on};
 pub use config::Config;
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::{Evidence, RecentTask};

@@ -12,8 +12,8 @@
 //! message block (see `parcel`).
 
 use crate::codec::{self, CodecError, Portable};
-use crate::end::End;
 use crate::parcel::{self, Carried};
+use crate::porter::Post;
 use crate::squeeze::{self, Squeezed};
 use crate::transit::{self, OnItsWay};
 use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
@@ -285,7 +285,7 @@ impl InFlight {
     #[must_use]
     #[inline]
     pub fn without_ends(mut self) -> Self {
-        if self.parcels.iter().any(|parcel| parcel.end().is_some()) {
+        if self.parcels.iter().any(Carried::is_end) {
             self.send_ends_off();
         }
         self
@@ -294,7 +294,7 @@ impl InFlight {
     #[cold]
     fn send_ends_off(&mut self) {
         let Some(message) = self.message else { return };
-        let (ends, blocks) = self.parcels.drain(..).partition(|parcel| parcel.end().is_some());
+        let (ends, blocks) = self.parcels.drain(..).partition(Carried::is_end);
         self.parcels = blocks;
         self.ends = Some(transit::send_off(message, ends));
     }
@@ -322,20 +322,20 @@ pub struct Arrival {
 
 /// Tells the senders of ends that these have arrived, when it is dropped.
 #[derive(Debug)]
-struct News(Vec<Arc<End>>);
+struct News(Vec<Post>);
 
 impl News {
     #[inline]
     fn of(parcels: &[Carried]) -> Self {
-        Self(parcels.iter().filter_map(Carried::end).cloned().collect())
+        Self(parcels.iter().filter_map(Carried::post).collect())
     }
 }
 
 impl Drop for News {
     #[inline]
     fn drop(&mut self) {
-        for end in &self.0 {
-            end.ring().header().arrived().notify();
+        for post in &self.0 {
+            post.gate().notify();
         }
     }
 }

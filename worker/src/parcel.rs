@@ -6,6 +6,8 @@
 //! collected beside it, per thread: `Packing` while a message is encoded, `Unpacking` while it is decoded.
 
 use crate::end::End;
+use crate::lane::LaneEnd;
+use crate::porter::{Post, Which};
 use crate::transit;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, BlockState, Blocks, HandleError, SharedBlock};
@@ -160,7 +162,29 @@ impl Serialize for End {
 pub fn unpack_end<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<End>, D::Error> {
     match unpack(deserializer)? {
         Carried::End(end) => Ok(end),
-        Carried::Bytes(_) => Err(D::Error::custom("an end of a channel was expected, and a block came")),
+        _ => Err(D::Error::custom("an end of a channel was expected, and something else came")),
+    }
+}
+
+/// Puts an end of a stream into the message that is being encoded.
+///
+/// # Errors
+/// If none is, or the end belongs to another process.
+pub fn pack_lane<S: Serializer>(end: &Arc<LaneEnd>, serializer: S) -> Result<S::Ok, S::Error> {
+    if end.held().is_foreign() {
+        return Err(S::Error::custom("this end of a stream belongs to another process"));
+    }
+    pack(Carried::Lane(Arc::clone(end)), serializer)
+}
+
+/// Takes an end of a stream out of the message that is being decoded.
+///
+/// # Errors
+/// If there is none of that number.
+pub fn unpack_lane<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<LaneEnd>, D::Error> {
+    match unpack(deserializer)? {
+        Carried::Lane(end) => Ok(end),
+        _ => Err(D::Error::custom("an end of a stream was expected, and something else came")),
     }
 }
 
@@ -171,18 +195,23 @@ pub enum Carried {
     Bytes(SharedBlock),
     /// An end of a channel.
     End(Arc<End>),
+    /// An end of a stream.
+    Lane(Arc<LaneEnd>),
 }
 
 /// Tags of handles in a message.
 const BYTES: u8 = 0;
 const SENDER: u8 = 1;
 const RECEIVER: u8 = 2;
+const LANE_SENDER: u8 = 3;
+const LANE_RECEIVER: u8 = 4;
 
 impl Carried {
     fn block(&self) -> &SharedBlock {
         match self {
             Self::Bytes(block) => block,
             Self::End(end) => end.block(),
+            Self::Lane(end) => end.held().block(),
         }
     }
 
@@ -196,6 +225,8 @@ impl Carried {
             Self::Bytes(_) => BYTES,
             Self::End(end) if end.role() == Role::Sender => SENDER,
             Self::End(_) => RECEIVER,
+            Self::Lane(end) if end.held().role() == Role::Sender => LANE_SENDER,
+            Self::Lane(_) => LANE_RECEIVER,
         };
         self.block().handle().tagged(tag)
     }
@@ -207,21 +238,29 @@ impl Carried {
         owner: OwnerId,
     ) -> Result<Self, HandleError> {
         let (handle, tag) = tagged.untagged();
-        let role = match tag {
-            BYTES => return SharedBlock::hold(blocks, handle, owner).map(Self::Bytes),
-            SENDER => Role::Sender,
-            RECEIVER => Role::Receiver,
+        let block = || SharedBlock::hold(blocks, handle, owner);
+        match tag {
+            BYTES => block().map(Self::Bytes),
+            SENDER => End::hold(block()?, Role::Sender).map(Self::End),
+            RECEIVER => End::hold(block()?, Role::Receiver).map(Self::End),
+            LANE_SENDER => LaneEnd::hold(block()?, Role::Sender).map(Self::Lane),
+            LANE_RECEIVER => LaneEnd::hold(block()?, Role::Receiver).map(Self::Lane),
             // A tag that nobody writes: refused like a class that does not exist.
-            class => return Err(HandleError::NoSuchClass { class }),
-        };
-        End::hold(SharedBlock::hold(blocks, handle, owner)?, role).map(Self::End)
+            class => Err(HandleError::NoSuchClass { class }),
+        }
     }
 
-    /// The end, if it is one.
-    pub(crate) fn end(&self) -> Option<&Arc<End>> {
+    /// True for ends: others may wait for the last one to go.
+    pub(crate) fn is_end(&self) -> bool {
+        !matches!(self, Self::Bytes(_))
+    }
+
+    /// Where it is told that an end has arrived.
+    pub(crate) fn post(&self) -> Option<Post> {
         match self {
             Self::Bytes(_) => None,
-            Self::End(end) => Some(end),
+            Self::End(end) => Some(Post::at(end.place(), Which::Arrived)),
+            Self::Lane(end) => Some(end.held().post(Which::Arrived)),
         }
     }
 }
@@ -287,7 +326,7 @@ pub(crate) fn leave_in_transit(message: BlockHandle, parcels: Vec<Carried>) {
     if parcels.is_empty() {
         return;
     }
-    if parcels.iter().any(|parcel| parcel.end().is_some()) {
+    if parcels.iter().any(Carried::is_end) {
         // Others may wait for the last end of a channel to go: these must not stay a moment longer than needed.
         return transit::send_off(message, parcels).stay();
     }

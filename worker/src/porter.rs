@@ -49,6 +49,12 @@ impl Post {
         Self { spot: Spot::Channel(place.header().clone(), which), _block: place.block().clone() }
     }
 
+    /// A gate of what lies in `block` behind a channel's head.
+    #[must_use]
+    pub(crate) fn of(header: View<Header>, block: SharedBlock, which: Which) -> Self {
+        Self { spot: Spot::Channel(header, which), _block: block }
+    }
+
     /// A gate that stands by itself in `block`.
     #[must_use]
     pub fn alone(gate: View<Gate>, block: SharedBlock) -> Self {

@@ -50,7 +50,7 @@ impl Drop for OnItsWay {
 /// Holds what the message in the block carries, ends of channels among it, until it has arrived.
 #[cold]
 pub(crate) fn send_off(message: BlockHandle, carried: Vec<Carried>) -> OnItsWay {
-    match carried.iter().find_map(Carried::end).map(|end| Post::at(end.place(), Which::Arrived)) {
+    match carried.iter().find_map(Carried::post) {
         Some(post) => wait_at(post, message, carried),
         None => OnItsWay(None),
     }

@@ -46,6 +46,10 @@ pub enum ChannelError {
     /// The runtime was shut down.
     #[error("the runtime was shut down")]
     Closed,
+    /// Another value is in use for this end of the stream: it was sent, or arrived twice, and the first to use it has it
+    /// until it is dropped or sent on.
+    #[error("this end of the stream is in use elsewhere; sending an end gives it up")]
+    InUse,
 }
 
 /// Why a value was not sent. It comes back, whatever the reason.

@@ -21,6 +21,7 @@ mod recover;
 #[doc(hidden)]
 pub mod select;
 mod sender;
+mod stream;
 
 pub use delivery::Delivery;
 pub use error::{BatchError, ChannelError, RecvError, SendError};
@@ -30,3 +31,7 @@ pub use open::{Backpressure, Channel, ChannelStats, channel, rendezvous};
 pub use receiver::{Drain, Iter, Receiver};
 pub(crate) use recover::{recover, shut_all};
 pub use sender::Sender;
+pub use stream::{
+    StreamDrain, StreamIntoIter, StreamIter, StreamLoan, StreamReceiver, StreamRef, StreamSender, stream,
+    stream_on,
+};

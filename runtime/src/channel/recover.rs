@@ -53,6 +53,7 @@ pub(crate) fn recover(commons: &Commons, dead: OwnerId) {
         place.ring().header().arrived().wake_all();
     }
     super::distributed::recover(commons, dead);
+    super::stream::bury(commons, holder);
     porter::look_again();
 }
 
@@ -62,4 +63,5 @@ pub(crate) fn shut_all(commons: &Commons) {
         place.ring().shut();
     }
     super::distributed::shut_all(commons);
+    super::stream::shut(commons);
 }

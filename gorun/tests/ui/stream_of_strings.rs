@@ -1,0 +1,5 @@
+use gorun::prelude::*;
+
+fn main() {
+    let _ = stream::<String>(16);
+}
