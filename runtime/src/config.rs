@@ -156,12 +156,9 @@ impl Config {
         let max_tasks = wishes.max_tasks_per_worker.or(read.parse("GORUN_MAX_TASKS_PER_WORKER", "1..")?);
         let max_tasks = max_tasks.map(|tasks| in_range("max_tasks_per_worker", tasks, &TASKS)).transpose()?;
         let max_age = limit(&read, "max_worker_age", wishes.max_worker_age, "GORUN_MAX_WORKER_AGE_MS")?;
-        let memory = |key, wish: Option<u64>, variable| -> Result<Option<u64>, BuildError> {
-            let bytes = wish.or(read.parse(variable, "1048576..")?);
-            bytes.map(|bytes| in_range(key, bytes, &MEMORY)).transpose()
-        };
-        let memory_soft = memory("memory_soft", wishes.memory_soft, "GORUN_MEMORY_SOFT")?;
-        let memory_max = memory("memory_max", wishes.memory_max, "GORUN_MEMORY_MAX")?;
+        let memory_soft = resident(&read, "memory_soft", wishes.memory_soft, "GORUN_MEMORY_SOFT")?;
+        let memory_max = resident(&read, "memory_max", wishes.memory_max, "GORUN_MEMORY_MAX")?;
+        let memory = SharedMemory::resolve(&wishes.memory, &read)?;
         let quarantine = wishes.quarantine_after.or(read.parse("GORUN_QUARANTINE_AFTER", "0..=1000")?);
         let capture_stderr =
             wishes.capture_stderr.or(read.parse::<Switch>("GORUN_CAPTURE_STDERR", "0, 1")?.map(|on| on.0));
@@ -195,7 +192,7 @@ impl Config {
             quarantine_after: in_range("quarantine_after", quarantine.unwrap_or(3), &QUARANTINE)?,
             capture_stderr: capture_stderr.unwrap_or(false),
             supervision,
-            memory: SharedMemory::resolve(&wishes.memory, &read)?,
+            memory,
             cpus,
         })
     }
@@ -237,6 +234,16 @@ fn limit(
     variable: &'static str,
 ) -> Result<Option<Duration>, BuildError> {
     wish.or(read.milliseconds(variable)?).map(|limit| check_limit(key, limit)).transpose()
+}
+
+fn resident(
+    read: &Environment<impl Fn(&str) -> Option<String>>,
+    key: &'static str,
+    wish: Option<u64>,
+    variable: &'static str,
+) -> Result<Option<u64>, BuildError> {
+    let bytes = wish.or(read.parse(variable, "1048576..")?);
+    bytes.map(|bytes| in_range(key, bytes, &MEMORY)).transpose()
 }
 
 fn resolve_balance(

@@ -1,7 +1,8 @@
 //! Memory: the settings of what a runtime's processes share, validated once like the others in `config`.
 
 use crate::builder::Builder;
-use crate::config::{Environment, Switch, check_limit, in_range};
+use crate::config::{check_limit, in_range};
+use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
 use crate::runtime::Runtime;
 use gorun_shm::blocks::{Blocks, Growth, PoolTerms};
