@@ -71,7 +71,7 @@ fn sends_alone(effort: Effort) {
             },
             &mut || {
                 let send = |number| {
-                    let key = texts[number as usize].as_str();
+                    let key = texts[usize::try_from(number).expect("a place in the list")].as_str();
                     to_texts.send_to_key(key, message(number)).expect("there is room");
                 };
                 bursts(rounds, send, || count(&mut of_texts))
