@@ -36,7 +36,7 @@ pub use gorun_runtime::{
     RouteError,
 };
 pub use gorun_runtime::{StreamReceiver, StreamSender, stream, stream_on};
-pub use gorun_runtime::{observe, topology};
+pub use gorun_runtime::{observe, sync, topology};
 pub use gorun_shm::Plain;
 pub use gorun_worker::codec::Portable;
 

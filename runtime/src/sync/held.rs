@@ -8,8 +8,43 @@ thread_local! {
     static NUMBER: Cell<u32> = const { Cell::new(0) };
     /// Guards of mutexes and of reader-writer locks.
     static GUARDS: Cell<usize> = const { Cell::new(0) };
-    /// The locks that this thread reads, once for each guard.
-    static READING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The locks that this thread reads, once for each guard: the first few, without what a vector costs.
+    static READING: Reading = const { Reading { count: Cell::new(0), locks: [const { Cell::new(0) }; FEW] } };
+    /// Those beyond.
+    static READING_MORE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Read guards of a thread that need no vector.
+const FEW: usize = 8;
+
+struct Reading {
+    count: Cell<usize>,
+    locks: [Cell<usize>; FEW],
+}
+
+impl Reading {
+    fn add(&self, lock: usize) -> bool {
+        let count = self.count.get();
+        let Some(place) = self.locks.get(count) else { return false };
+        place.set(lock);
+        self.count.set(count + 1);
+        true
+    }
+
+    /// Takes away the one that was added last.
+    fn remove(&self, lock: usize) -> bool {
+        let count = self.count.get();
+        let Some(index) = self.locks[..count].iter().rposition(|read| read.get() == lock) else {
+            return false;
+        };
+        self.locks[index].set(self.locks[count - 1].get());
+        self.count.set(count - 1);
+        true
+    }
+
+    fn contains(&self, lock: usize) -> bool {
+        self.locks[..self.count.get()].iter().any(|read| read.get() == lock)
+    }
 }
 
 /// Next thread's number. The locks of a fork are not those of its parent, so it may go on counting.
@@ -38,8 +73,7 @@ pub(super) fn taken() {
 /// This thread has a lock less.
 #[inline]
 pub(super) fn given_back() {
-    // A guard may be dropped while the thread's locals are: then nobody asks any more.
-    let _ = GUARDS.try_with(|guards| guards.set(guards.get().saturating_sub(1)));
+    GUARDS.set(GUARDS.get().saturating_sub(1));
 }
 
 /// True if this thread has no lock.
@@ -50,23 +84,52 @@ pub(super) fn nothing() -> bool {
 /// This thread reads `lock` once more.
 #[inline]
 pub(super) fn reads(lock: usize) {
-    READING.with_borrow_mut(|reading| reading.push(lock));
+    if !READING.with(|reading| reading.add(lock)) {
+        READING_MORE.with_borrow_mut(|more| more.push(lock));
+    }
     taken();
 }
 
 /// This thread reads `lock` once less.
 #[inline]
 pub(super) fn reads_no_more(lock: usize) {
-    let _ = READING.try_with(|reading| {
-        let mut reading = reading.borrow_mut();
-        if let Some(index) = reading.iter().rposition(|read| *read == lock) {
-            reading.swap_remove(index);
+    if !READING.with(|reading| reading.remove(lock)) {
+        forget_one_more(lock);
+    }
+    given_back();
+}
+
+#[cold]
+fn forget_one_more(lock: usize) {
+    // A guard may be dropped while the thread's locals are: then nobody asks any more.
+    let _ = READING_MORE.try_with(|more| {
+        let mut more = more.borrow_mut();
+        if let Some(index) = more.iter().position(|read| *read == lock) {
+            more.swap_remove(index);
         }
     });
-    given_back();
 }
 
 /// True if this thread reads `lock`.
 pub(super) fn is_reading(lock: usize) -> bool {
-    READING.with_borrow(|reading| reading.contains(&lock))
+    READING.with(|reading| reading.contains(lock)) || READING_MORE.with_borrow(|more| more.contains(&lock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_reads_are_told_apart_in_any_order() {
+        (1..=20).for_each(reads);
+        reads(3);
+        assert!((1..=20).all(is_reading) && !is_reading(21) && !nothing());
+        reads_no_more(3);
+        assert!(is_reading(3), "once for each guard");
+        for lock in (1..=20).step_by(2).chain((2..=20).step_by(2)) {
+            reads_no_more(lock);
+            assert!(!is_reading(lock));
+        }
+        assert!(nothing());
+    }
 }

@@ -13,6 +13,8 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_after_exchange};
 
 /// Processes that can have readers. The models have two.
 const HOLDERS: usize = if cfg!(loom) { 2 } else { Holder::COUNT as usize };
+/// Cache lines that the counts of readers take.
+const LINES: usize = if cfg!(loom) { 2 } else { 16 };
 /// Words of a set of processes.
 const WORDS: usize = HOLDERS.div_ceil(64);
 
@@ -36,7 +38,7 @@ pub struct RwLock {
     /// Rung when a reader leaves, for the writer that has claimed.
     drained: Gate,
     spare: [AtomicU32; 7],
-    /// Readers of each process, in its own hand.
+    /// Readers of each process, in its own hand, at [`place_of`] it.
     readers: [AtomicU32; HOLDERS],
 }
 
@@ -159,7 +161,7 @@ impl RwLock {
                 let index = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 // Acquire: pairs with the Release in `leave`.
-                if self.readers.get(index).is_some_and(|count| count.load(Ordering::Acquire) != 0) {
+                if self.readers[place_of(index)].load(Ordering::Acquire) != 0 {
                     return true;
                 }
             }
@@ -245,8 +247,14 @@ impl RwLock {
 
     #[inline]
     fn readers_of(&self, holder: Holder) -> &AtomicU32 {
-        &self.readers[usize::from(holder.index()) % HOLDERS]
+        &self.readers[place_of(usize::from(holder.index()))]
     }
+}
+
+/// Where the count of a process lies: those of the first sixteen on lines of their own, and so on.
+#[inline]
+fn place_of(index: usize) -> usize {
+    (index % LINES * (HOLDERS / LINES) + index / LINES) % HOLDERS
 }
 
 #[inline]

@@ -103,13 +103,22 @@ impl<'a> Slots<'a> {
 
     /// Takes a permit, if one is free.
     #[must_use]
+    #[inline]
     pub fn try_acquire(&self, me: Holder) -> Option<Permit> {
         let words = Semaphore::words(self.permits);
         let hint = self.head.hint.load(Ordering::Relaxed) as usize; // Relaxed: any value is good.
         let start = if hint < words { hint } else { 0 };
-        (start..words).chain(0..start).find_map(|index| self.acquire_in(index, me))
+        self.acquire_in(start, me).or_else(|| self.acquire_beside(start, words, me))
     }
 
+    #[cold]
+    fn acquire_beside(&self, start: usize, words: usize, me: Holder) -> Option<Permit> {
+        let permit = (start + 1..words).chain(0..start).find_map(|index| self.acquire_in(index, me))?;
+        self.head.hint.store(permit.0 / PER_WORD, Ordering::Relaxed); // Relaxed: any value is good.
+        Some(permit)
+    }
+
+    #[inline]
     fn acquire_in(&self, index: usize, me: Holder) -> Option<Permit> {
         let word = &self.words[index];
         let mut seen = word.load(Ordering::Relaxed); // Relaxed: the exchange decides.
@@ -121,8 +130,6 @@ impl<'a> Slots<'a> {
                 Ok(_) => {
                     crate::crash_point!("semaphore.acquire.taken");
                     let first = u32::try_from(index).ok()? * PER_WORD;
-                    // Relaxed: any value is good.
-                    self.head.hint.store(first / PER_WORD, Ordering::Relaxed);
                     return Some(Permit(first + shift / BITS));
                 }
                 Err(found) => seen = found,
@@ -131,6 +138,7 @@ impl<'a> Slots<'a> {
     }
 
     /// Where in the word of this index the first free slot begins.
+    #[inline]
     fn first_free(&self, index: usize, word: u64) -> Option<u32> {
         let before = u32::try_from(index).ok()? * PER_WORD;
         let slots = self.permits.saturating_sub(before).min(PER_WORD);
@@ -144,7 +152,10 @@ impl<'a> Slots<'a> {
         // Release: pairs with the Acquire in `try_acquire`: what was done under the permit comes before.
         word.fetch_and(!(SLOT << (slot % PER_WORD * BITS)), Ordering::Release);
         crate::crash_point!("semaphore.release.free");
-        self.head.hint.store(slot / PER_WORD, Ordering::Relaxed); // Relaxed: any value is good.
+        // Relaxed, both: any value is good.
+        if self.head.hint.load(Ordering::Relaxed) != slot / PER_WORD {
+            self.head.hint.store(slot / PER_WORD, Ordering::Relaxed);
+        }
         self.head.freed.notify_after_exchange();
     }
 
