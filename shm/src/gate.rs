@@ -115,6 +115,13 @@ impl Gate {
         }
     }
 
+    /// True if somebody has notified since `armed`, or the announcement is not in force any more.
+    #[must_use]
+    pub fn has_rung(&self, armed: ArmedGate) -> bool {
+        // Acquire: pairs with the Release in `ring`.
+        self.word.load(Ordering::Acquire) != armed.0
+    }
+
     /// The futex word and what it holds while `armed` is in force, for waiting on several gates at once.
     #[cfg(not(loom))]
     #[must_use]

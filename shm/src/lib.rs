@@ -8,6 +8,7 @@ extern crate self as gorun_shm;
 
 pub mod blocks;
 pub mod breaker;
+pub mod context;
 pub mod counters;
 pub mod crash;
 pub mod doorbell;

@@ -418,6 +418,28 @@ impl<'a> Ring<'a> {
         false
     }
 
+    /// True if nothing is left to take and nothing will come: what [`Ring::take`] calls [`Nothing::Over`].
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        if !self.standing().is_over() {
+            return false;
+        }
+        fence(Ordering::SeqCst); // SeqCst: as in `take`.
+        let mut position = self.header.head.position.load(Ordering::Acquire); // Acquire: as in `take_next`.
+        for _ in 0..self.steps_max() {
+            let (slot, lap) = self.slot(position);
+            let word = SlotWord(slot.load(Ordering::Acquire)); // Acquire: as in `take_next`.
+            match (word.ahead_of(lap), word.state()) {
+                (0, SlotState::Dead) => position = position.wrapping_add(1),
+                (0, SlotState::Full | SlotState::Reading | SlotState::Writing) => return false,
+                (ahead, _) if ahead > 0 => position = self.after_released(position, ahead),
+                // Empty, or nonsense, which `take` tells of.
+                _ => return true,
+            }
+        }
+        true
+    }
+
     /// True if there is room for a message. Stale as soon as it is read.
     #[must_use]
     pub fn has_room(&self) -> bool {
