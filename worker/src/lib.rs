@@ -18,6 +18,7 @@ pub mod inline;
 pub mod jail;
 pub mod lane;
 pub mod letter;
+pub mod lever;
 pub mod message;
 pub mod os;
 pub mod pace;

@@ -13,7 +13,6 @@
 
 use crate::codec::{self, CodecError, Portable};
 use crate::parcel::{self, Carried};
-use crate::porter::Post;
 use crate::squeeze::{self, Squeezed};
 use crate::transit::{self, OnItsWay};
 use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
@@ -285,7 +284,7 @@ impl InFlight {
     #[must_use]
     #[inline]
     pub fn without_ends(mut self) -> Self {
-        if self.parcels.iter().any(Carried::is_end) {
+        if self.parcels.iter().any(Carried::is_counted) {
             self.send_ends_off();
         }
         self
@@ -294,7 +293,7 @@ impl InFlight {
     #[cold]
     fn send_ends_off(&mut self) {
         let Some(message) = self.message else { return };
-        let (ends, blocks) = self.parcels.drain(..).partition(Carried::is_end);
+        let (ends, blocks) = self.parcels.drain(..).partition(Carried::is_counted);
         self.parcels = blocks;
         self.ends = Some(transit::send_off(message, ends));
     }
@@ -320,23 +319,21 @@ pub struct Arrival {
     _news: News,
 }
 
-/// Tells the senders of ends that these have arrived, when it is dropped.
+/// Tells the senders of ends and the like that these have arrived, when it is dropped.
 #[derive(Debug)]
-struct News(Vec<Post>);
+struct News(Vec<Carried>);
 
 impl News {
     #[inline]
     fn of(parcels: &[Carried]) -> Self {
-        Self(parcels.iter().filter_map(Carried::post).collect())
+        Self(parcels.iter().filter(|parcel| parcel.is_counted()).cloned().collect())
     }
 }
 
 impl Drop for News {
     #[inline]
     fn drop(&mut self) {
-        for post in &self.0 {
-            post.gate().notify();
-        }
+        self.0.iter().for_each(Carried::announce);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::end::End;
 use crate::lane::LaneEnd;
+use crate::lever::Lever;
 use crate::porter::{Post, Which};
 use crate::transit;
 use gorun_shm::OwnerId;
@@ -188,6 +189,28 @@ pub fn unpack_lane<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Lan
     }
 }
 
+/// The right to cancel a context as a serde value.
+#[derive(Debug, Clone)]
+pub struct Pulled(pub Arc<Lever>);
+
+impl Serialize for Pulled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.context().is_foreign() {
+            return Err(S::Error::custom("this right to cancel belongs to another process"));
+        }
+        pack(Carried::Lever(Arc::clone(&self.0)), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pulled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match unpack(deserializer)? {
+            Carried::Lever(lever) => Ok(Self(lever)),
+            _ => Err(D::Error::custom("a right to cancel was expected, and something else came")),
+        }
+    }
+}
+
 /// What a message carries beside its bytes.
 #[derive(Debug, Clone)]
 pub enum Carried {
@@ -197,6 +220,8 @@ pub enum Carried {
     End(Arc<End>),
     /// An end of a stream.
     Lane(Arc<LaneEnd>),
+    /// The right to cancel a context.
+    Lever(Arc<Lever>),
 }
 
 /// Tags of handles in a message.
@@ -205,6 +230,7 @@ const SENDER: u8 = 1;
 const RECEIVER: u8 = 2;
 const LANE_SENDER: u8 = 3;
 const LANE_RECEIVER: u8 = 4;
+const LEVER: u8 = 5;
 
 impl Carried {
     fn block(&self) -> &SharedBlock {
@@ -212,6 +238,7 @@ impl Carried {
             Self::Bytes(block) => block,
             Self::End(end) => end.block(),
             Self::Lane(end) => end.held().block(),
+            Self::Lever(lever) => lever.block(),
         }
     }
 
@@ -227,6 +254,7 @@ impl Carried {
             Self::End(_) => RECEIVER,
             Self::Lane(end) if end.held().role() == Role::Sender => LANE_SENDER,
             Self::Lane(_) => LANE_RECEIVER,
+            Self::Lever(_) => LEVER,
         };
         self.block().handle().tagged(tag)
     }
@@ -245,22 +273,32 @@ impl Carried {
             RECEIVER => End::hold(block()?, Role::Receiver).map(Self::End),
             LANE_SENDER => LaneEnd::hold(block()?, Role::Sender).map(Self::Lane),
             LANE_RECEIVER => LaneEnd::hold(block()?, Role::Receiver).map(Self::Lane),
+            LEVER => Lever::open(block()?).map(|lever| Self::Lever(Arc::new(lever))),
             // A tag that nobody writes: refused like a class that does not exist.
             class => Err(HandleError::NoSuchClass { class }),
         }
     }
 
-    /// True for ends: others may wait for the last one to go.
-    pub(crate) fn is_end(&self) -> bool {
+    /// True if others wait for the last of its kind to go: it must not be held a moment longer than needed.
+    pub(crate) fn is_counted(&self) -> bool {
         !matches!(self, Self::Bytes(_))
     }
 
-    /// Where it is told that an end has arrived.
+    /// Where to wait until one that is counted has arrived.
     pub(crate) fn post(&self) -> Option<Post> {
         match self {
             Self::Bytes(_) => None,
             Self::End(end) => Some(Post::at(end.place(), Which::Arrived)),
             Self::Lane(end) => Some(end.held().post(Which::Arrived)),
+            Self::Lever(lever) => Some(lever.context().post()),
+        }
+    }
+
+    /// One that is counted has arrived: tells whoever waits there.
+    pub(crate) fn announce(&self) {
+        match self {
+            Self::Lever(lever) => lever.announce(),
+            counted => counted.post().iter().for_each(|post| post.gate().notify()),
         }
     }
 }
@@ -326,8 +364,8 @@ pub(crate) fn leave_in_transit(message: BlockHandle, parcels: Vec<Carried>) {
     if parcels.is_empty() {
         return;
     }
-    if parcels.iter().any(Carried::is_end) {
-        // Others may wait for the last end of a channel to go: these must not stay a moment longer than needed.
+    if parcels.iter().any(Carried::is_counted) {
+        // Others may wait for the last of them to go: these must not stay a moment longer than needed.
         return transit::send_off(message, parcels).stay();
     }
     IN_TRANSIT.with(|transits| {

@@ -1,7 +1,7 @@
 //! Porter: the threads of a process that wait for others at gates and for moments: for futures, for selects with more arms
 //! than the kernel waits for at once, for timers, and for what is on its way to another process.
 //!
-//! A thread serves a [`Desk`]: as many gates as one system call can wait at. The first is started with the first errand,
+//! A thread serves a desk: as many gates as one system call can wait at. The first is started with the first errand,
 //! another when all desks are full; each sleeps while nothing happens. Nobody polls.
 
 mod desk;
