@@ -386,7 +386,12 @@ impl Book {
     ) -> Option<u8> {
         let completion = Completion { status: status as u8, attempt, payload, ..Completion::default() };
         // None only over a word that somebody scribbled on.
-        lane.finish(position, self.me, &completion).ok()
+        let flags = lane.finish(position, self.me, &completion).ok();
+        if self.keep_of(position).is_some_and(|keep| keep.input.ends.is_some()) {
+            // Others wait for what its input carries to go, whether or not anybody takes the outcome.
+            self.collect_at(lane, position);
+        }
+        flags
     }
 
     /// Moves what a dead worker was using of a range to us, before `recover` frees it.

@@ -4,6 +4,7 @@
 //! book is held for a push or a take, never while waiting.
 
 use crate::book::{Book, Keep, Outcome, Pushed};
+use crate::context::Leashes;
 use crate::deadlines::{Deadlines, limit_payload};
 use crate::error::{Rejection, TaskError};
 use crate::handle::Watched;
@@ -44,6 +45,8 @@ pub(crate) struct Dispatcher {
     pub(crate) rate: Rate,
     pub(crate) deadlines: Deadlines,
     pub(crate) screen: Screen,
+    /// Tasks that end with a context.
+    pub(crate) leashes: Leashes,
     /// Of jailed tasks; none in a worker.
     pub(crate) jail: OnceLock<Arc<Keeper>>,
     pub(crate) closed: AtomicBool,
@@ -120,6 +123,7 @@ impl Dispatcher {
             rate,
             deadlines: Deadlines::default(),
             screen: Screen::default(),
+            leashes: Leashes::default(),
             jail: OnceLock::new(),
         }
     }

@@ -236,12 +236,23 @@ pub struct Watch {
 
 /// A waker that changes a word and wakes who sleeps on it.
 #[derive(Debug, Default)]
-struct Told(AtomicU32);
+pub(crate) struct Told(AtomicU32);
+
+impl Told {
+    /// Changes with each telling.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    pub(crate) fn tell(&self) {
+        self.0.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `TaskHandle::listen`.
+        futex::wake(&self.0, u32::MAX >> 1);
+    }
+}
 
 impl Wake for Told {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `TaskHandle::listen`.
-        futex::wake(&self.0, u32::MAX >> 1);
+        self.tell();
     }
 }
 
@@ -270,6 +281,22 @@ impl<R: Portable> TaskHandle<R> {
             }
             State::Refused(_) | State::Taken => Watched::Ended,
         }
+    }
+
+    /// Has that told when the task may have ended; false inside a task, where nobody tells.
+    pub(crate) fn has_told(&self, told: &Arc<Told>) -> bool {
+        let is_nested = match &self.state {
+            State::Waiting { runtime, .. } => runtime.dispatcher().is_nested(),
+            State::Guarded(guarded) => lock(guarded).parts().dispatcher().is_nested(),
+            State::Refused(_) | State::Taken => true,
+        };
+        if !is_nested {
+            self.ask_to_be_woken(&mut Context::from_waker(&Arc::clone(told).into()));
+            if self.is_finished() {
+                told.tell();
+            }
+        }
+        !is_nested
     }
 
     /// Has the task's waker change the word to sleep on.

@@ -6,7 +6,9 @@ pub mod block;
 mod book;
 mod builder;
 pub mod channel;
+mod clock;
 pub mod config;
+pub mod context;
 mod deadlines;
 mod dispatch;
 mod endings;
@@ -46,11 +48,13 @@ mod tally;
 pub mod task;
 pub mod text;
 mod ticket;
+pub mod timer;
 pub mod topology;
 
 pub use balance::{LoadBalancing, Policy, SeatLoad, TaskFacts};
 pub use block::{Block, ShareError, SharedSlice, SliceLoan};
 pub use builder::Builder;
+pub use channel::Select;
 pub use channel::distributed::{
     Distributed, DistributedReceiver, DistributedRecvFuture, DistributedSendFuture, DistributedSender,
     DistributedStats, GatherError, Key, KeyedDelivery, MemberId, MemberStats, Moved, PartitionStats,
@@ -62,6 +66,7 @@ pub use channel::{
 };
 pub use channel::{StreamReceiver, StreamSender, stream, stream_on};
 pub use config::Config;
+pub use context::{Canceller, Context, Done};
 pub use error::{BuildError, Rejection, ResultRefusal, TaskError};
 pub use evidence::{Evidence, RecentTask};
 pub use go::{go_all, go_any, go_map, go_parallel, go_race};
@@ -83,4 +88,5 @@ pub use supervise::{
 pub use supervision::{Restart, Supervision};
 pub use task::{IntoTask, Task};
 pub use text::{NoRoom, SharedStr, StrLoan};
+pub use timer::{Tick, Ticker, Timer};
 pub use topology::{Placement, Smt};

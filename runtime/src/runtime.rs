@@ -113,6 +113,11 @@ impl PartsRef {
         &self.dispatcher
     }
 
+    /// The dispatcher, for what must not keep it alive.
+    pub(crate) fn dispatcher_of(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.dispatcher.commons.map.shape.block_bytes_max
     }

@@ -1,7 +1,10 @@
 //! Task: a function, its input, and how it is to be run; built first, started by `go`.
 
+mod wanted;
+
 use crate::block::ShareError;
 use crate::book::Keep;
+use crate::context::{Context, Quarry};
 use crate::deadlines::Limits;
 use crate::dispatch::Ticket;
 use crate::error::{Place, Rejection, TaskError};
@@ -24,6 +27,8 @@ use gorun_worker::wire::status::MARK_MORTAL;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use wanted::over;
+
 /// A task that was not started yet.
 ///
 /// ```
@@ -37,6 +42,8 @@ use std::time::Duration;
 pub struct Task<A, R> {
     kind: Kind<A, R>,
     limits: Limits,
+    /// It ends with this.
+    context: Context,
     mode: Option<Mode>,
     /// The jail it runs in, if it asks for one.
     jail: Option<Box<Jail>>,
@@ -53,7 +60,7 @@ pub(crate) enum Kind<A, R> {
 impl<R: Portable> Task<(), R> {
     /// A task without input.
     pub fn new(function: fn() -> R) -> Self {
-        Self { kind: Kind::Thunk(function), limits: Limits::default(), mode: None, jail: None, guards: None }
+        Self::of(Kind::Thunk(function))
     }
 }
 
@@ -63,13 +70,12 @@ impl<A: Portable, R: Portable> Task<A, R> {
     /// The input is encoded once, straight into shared memory. A closure that captures is refused by the
     /// compiler: pass what it needs as input.
     pub fn with(input: A, function: fn(A) -> R) -> Self {
-        Self {
-            kind: Kind::Function(input, function),
-            limits: Limits::default(),
-            mode: None,
-            jail: None,
-            guards: None,
-        }
+        Self::of(Kind::Function(input, function))
+    }
+
+    fn of(kind: Kind<A, R>) -> Self {
+        let (limits, context) = (Limits::default(), Context::background());
+        Self { kind, limits, context, mode: None, jail: None, guards: None }
     }
 
     /// The task is over `after` its start with `go` at the latest, waiting in line included: it then has its value, or
@@ -352,7 +358,12 @@ impl<A: Portable, R: Portable> Task<A, R> {
     }
 
     #[inline]
-    fn start_on(self, runtime: &Runtime) -> TaskHandle<R> {
+    fn start_on(mut self, runtime: &Runtime) -> TaskHandle<R> {
+        if self.context.scope().is_some()
+            && let Err(error) = self.bind(runtime)
+        {
+            return TaskHandle::refused(error);
+        }
         if self.guards.is_some() {
             return self.go_guarded(runtime);
         }
@@ -367,7 +378,7 @@ impl<A: Portable, R: Portable> Task<A, R> {
         let limits = runtime.limits(self.limits);
         let Guards { keeper, policies } = self.guards.map_or_else(Guards::default, |guards| *guards);
         let stock = runtime.stock_of(self.jail.as_deref());
-        let guarded = Guarded::new(runtime, limits, policies).jailed(stock);
+        let guarded = Guarded::new(runtime, limits, policies).jailed(stock).within(self.context);
         TaskHandle::guarded(match keeper {
             Some(keeper) => guarded.start_kept(keeper(self.kind)),
             None => guarded.start_once(|runtime, attempt| self.kind.seal_for(runtime, attempt)),
@@ -376,6 +387,16 @@ impl<A: Portable, R: Portable> Task<A, R> {
 
     #[inline]
     fn submit(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
+        let context = self.context.clone();
+        let ticket = self.submit_free(runtime)?;
+        if context.scope().is_some() {
+            runtime.parts().leash(&context, Quarry::Task(ticket));
+        }
+        Ok(ticket)
+    }
+
+    #[inline]
+    fn submit_free(self, runtime: &Runtime) -> Result<Ticket, TaskError> {
         let limits = runtime.limits(self.limits);
         if let Some(stock) = runtime.stock_of(self.jail.as_deref()) {
             let deadline =

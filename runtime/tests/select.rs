@@ -1,7 +1,7 @@
 //! Waiting for whichever of several channels, tasks and times comes first.
 
 use gorun_runtime::channel::{Channel, Receiver, RecvError, SendError, Sender};
-use gorun_runtime::{Retry, Runtime, Task, TaskHandle, select};
+use gorun_runtime::{Context, Retry, Runtime, Select, Task, TaskHandle, Timer, select};
 use gorun_test_programs::{Death, Gate, Watchdog, gate};
 use gorun_worker::codec::Portable;
 use std::thread;
@@ -177,4 +177,159 @@ fn a_wake_up_that_a_select_does_not_use_is_passed_on() {
         let plain: usize = waits.into_iter().map(|wait| wait.join().unwrap()).sum();
         assert_eq!(plain + selects.join().unwrap(), 4000);
     });
+}
+
+/// Receives from whichever is ready until all have ended; what was received from each.
+fn drain(receivers: &[Receiver<u64>]) -> Vec<Vec<u64>> {
+    let mut seen = vec![Vec::new(); receivers.len()];
+    let mut open: Vec<usize> = (0..receivers.len()).collect();
+    while !open.is_empty() {
+        let mut select = Select::new();
+        for index in open.iter() {
+            select.recv(&receivers[*index]);
+        }
+        loop {
+            let ready = select.ready();
+            let index = open[ready];
+            match receivers[index].try_recv() {
+                Ok(value) => seen[index].push(value),
+                Err(RecvError::Empty) => {}
+                Err(_) => {
+                    open.remove(ready);
+                    break;
+                }
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn three_hundred_channels_are_waited_for_at_once() {
+    let _watchdog = Watchdog::start("three_hundred_channels_are_waited_for_at_once");
+    const COUNT: usize = 300;
+    let runtime = runtime(1);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..COUNT).map(|_| on::<u64>(&runtime, 2)).unzip();
+    // One by one and in both directions, so that the select sleeps, and is woken for each of its arms.
+    let (tell, told) = on::<()>(&runtime, 1);
+    let sends = runtime.task((senders, told), |(senders, told): (Vec<Sender<u64>>, Receiver<()>)| {
+        let both = (0..COUNT).chain((0..COUNT).rev());
+        both.zip(0..).all(|(index, n)| senders[index].send(n).is_ok() && told.recv().is_ok())
+    });
+    let mut select = Select::new();
+    for receiver in receivers.iter() {
+        select.recv(receiver);
+    }
+    for (index, n) in (0..COUNT).chain((0..COUNT).rev()).zip(0..) {
+        assert_eq!(select.ready(), index);
+        assert_eq!(receivers[index].try_recv(), Ok(n));
+        tell.send(()).unwrap();
+    }
+    assert_eq!(sends.join(), Ok(true));
+    assert_eq!(drain(&receivers).concat(), [0; 0], "all have ended");
+}
+
+#[test]
+fn arms_that_are_not_known_before_are_served_fairly() {
+    let _watchdog = Watchdog::start("arms_that_are_not_known_before_are_served_fairly");
+    let runtime = runtime(1);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..4).map(|_| on::<u64>(&runtime, 100)).unzip();
+    for sender in &senders {
+        sender.send_batch(0..100).unwrap();
+    }
+    let mut select = Select::new();
+    for receiver in receivers.iter() {
+        select.recv(receiver);
+    }
+    let mut taken = [0; 4];
+    for _ in 0..80 {
+        let index = select.ready();
+        receivers[index].try_recv().unwrap();
+        taken[index] += 1;
+    }
+    assert!(taken.iter().all(|count| (10..=30).contains(count)), "{taken:?}");
+    drop(senders);
+    assert!(drain(&receivers).into_iter().zip(taken).all(|(rest, taken)| rest.into_iter().eq(taken..100)));
+}
+
+#[test]
+fn every_kind_of_arm_can_be_added() {
+    let _watchdog = Watchdog::start("every_kind_of_arm_can_be_added");
+    let runtime = runtime(1);
+    let (sender, receiver) = on::<u64>(&runtime, 1);
+    let (rendezvous, meets) = Channel::<u64>::rendezvous().open_on(&runtime).unwrap();
+    let (context, canceller) = Context::background().with_cancel_on(&runtime).unwrap();
+    let gate = Gate::new();
+    let held = runtime.task(gate.name(), gate::wait);
+    let standing = gate.await_task();
+    let timer = Timer::after(LONG);
+    sender.send(0).unwrap();
+    let mut select = Select::new();
+    let sends = select.send(&sender);
+    let meeting = select.send(&rendezvous);
+    let joins = select.join(&held);
+    let ticks = select.tick(&timer);
+    let done = select.done(&context);
+    assert_eq!((select.len(), select.try_ready()), (5, None));
+    assert_eq!(select.ready_timeout(Duration::from_millis(2)), None);
+    assert_eq!(receiver.recv(), Ok(0));
+    assert_eq!(select.ready(), sends);
+    sender.send(1).unwrap();
+    let waits = thread::spawn(move || meets.recv());
+    assert_eq!(select.ready(), meeting);
+    assert_eq!(rendezvous.try_send(9), Ok(()));
+    assert_eq!(waits.join().unwrap(), Ok(9));
+    // Nobody meets there any more.
+    drop(select);
+    let mut select = Select::new();
+    assert_eq!((select.join(&held), select.tick(&timer), select.done(&context)), (0, 1, 2));
+    drop(standing);
+    assert_eq!(select.ready(), joins - 2);
+    timer.reset(Duration::ZERO);
+    drop(select);
+    let mut select = Select::new();
+    assert_eq!((select.tick(&timer), select.done(&context)), (0, 1));
+    assert_eq!(select.ready(), ticks - 3);
+    assert!(timer.try_wait().is_some());
+    canceller.cancel();
+    assert_eq!(select.ready(), done - 3);
+    drop(select);
+    assert_eq!(held.join(), Ok(()));
+}
+
+#[test]
+fn tasks_and_channels_beyond_the_kernels_limit() {
+    let _watchdog = Watchdog::start("tasks_and_channels_beyond_the_kernels_limit");
+    let runtime = runtime(1);
+    let gate = Gate::new();
+    let busy = runtime.task(gate.name(), gate::wait);
+    let standing = gate.await_task();
+    let handles: Vec<_> = (0..200).map(|n| runtime.task(n, |n: u64| n)).collect();
+    let channels: Vec<_> = (0..100).map(|_| on::<u64>(&runtime, 1)).collect();
+    let mut select = Select::new();
+    for handle in handles.iter() {
+        select.join(handle);
+    }
+    for (_, receiver) in channels.iter() {
+        select.recv(receiver);
+    }
+    assert_eq!(select.try_ready(), None);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| select.ready());
+        channels[99].0.send(1).unwrap();
+        assert_eq!(waits.join().unwrap(), 299);
+    });
+    assert_eq!(channels[99].1.try_recv(), Ok(1));
+    // Only the last of them is told by no word of its own.
+    assert!(handles[..199].iter().all(TaskHandle::cancel));
+    let mut select = Select::new();
+    for handle in handles[199..].iter() {
+        select.join(handle);
+    }
+    for (_, receiver) in channels.iter().chain(&channels) {
+        select.recv(receiver);
+    }
+    drop(standing);
+    assert_eq!(select.ready(), 0);
+    assert_eq!(busy.join(), Ok(()));
 }

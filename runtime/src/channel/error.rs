@@ -1,5 +1,6 @@
 //! What can go wrong with a channel.
 
+use crate::context::Done;
 use crate::error::Rejection;
 use std::fmt;
 use thiserror::Error;
@@ -73,6 +74,13 @@ pub enum SendError<T> {
     },
     /// Another process wrote nonsense over the channel.
     Damaged(T),
+    /// The context was over: of `send_in`.
+    Done {
+        /// What was to be sent.
+        value: T,
+        /// Why it is over.
+        reason: Done,
+    },
     /// There is no channel: it could not be made.
     NoChannel {
         /// What was to be sent.
@@ -92,6 +100,7 @@ impl<T> SendError<T> {
             | Self::Disconnected(value)
             | Self::Damaged(value)
             | Self::Unsendable { value, .. }
+            | Self::Done { value, .. }
             | Self::NoChannel { value, .. } => value,
         }
     }
@@ -104,6 +113,7 @@ impl<T> SendError<T> {
             Self::Disconnected(_) => "no receiver is left",
             Self::Unsendable { reason, .. } => reason,
             Self::Damaged(_) => "the channel was overwritten by another process",
+            Self::Done { .. } => "the context is over",
             Self::NoChannel { .. } => "there is no channel",
         }
     }
@@ -119,6 +129,7 @@ impl<T> fmt::Debug for SendError<T> {
             Self::Disconnected(_) => "Disconnected",
             Self::Unsendable { reason, .. } => return write!(f, "Unsendable({reason})"),
             Self::Damaged(_) => "Damaged",
+            Self::Done { reason, .. } => return write!(f, "Done({reason})"),
             Self::NoChannel { reason, .. } => return write!(f, "NoChannel({reason})"),
         };
         write!(f, "{name}(..)")
@@ -129,6 +140,7 @@ impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoChannel { reason, .. } => write!(f, "there is no channel: {reason}"),
+            Self::Done { reason, .. } => write!(f, "the context is over: {reason}"),
             other => f.write_str(other.text()),
         }
     }
@@ -171,6 +183,9 @@ pub enum RecvError {
     /// Another process wrote nonsense over the channel.
     #[error("the channel was overwritten by another process")]
     Damaged,
+    /// The context was over: of `recv_in`.
+    #[error("the context is over: {0}")]
+    Done(Done),
     /// There is no channel: it could not be made.
     #[error("there is no channel: {0}")]
     NoChannel(ChannelError),

@@ -68,24 +68,31 @@ impl<T> RecvFuture<T> {
     }
 }
 
-impl<T: Portable> Future for RecvFuture<T> {
-    type Output = Result<T, RecvError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        drop(this.asked.take().and_then(porter::recall));
-        let end = match this.receiver.end() {
+impl<T: Portable> RecvFuture<T> {
+    /// One step; can be taken again after it was ready, for the next value.
+    pub(super) fn step(&mut self, context: &Context<'_>) -> Poll<Result<T, RecvError>> {
+        drop(self.asked.take().and_then(porter::recall));
+        let end = match self.receiver.end() {
             Ok(end) => end,
             Err(reason) => return Poll::Ready(Err(RecvError::NoChannel(reason))),
         };
         match try_take(end) {
-            Some(taken) => Poll::Ready(taken.and_then(|taken| this.receiver.receive(end, taken))),
+            Some(taken) => Poll::Ready(taken.and_then(|taken| self.receiver.receive(end, taken))),
             None => {
-                let is_ready = |ring: &Ring<'_>| ring.has_message() || ring.standing().is_over();
-                this.asked = wake_later(end, Which::NotEmpty, context, is_ready);
+                // An end that others hold up, by what they have taken and may give back, is told of by its gate.
+                let is_ready = |ring: &Ring<'_>| ring.has_message() || ring.is_spent();
+                self.asked = wake_later(end, Which::NotEmpty, context, is_ready);
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<T: Portable> Future for RecvFuture<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.step(context)
     }
 }
 

@@ -9,6 +9,9 @@
 //! started are run meanwhile, as in `join`. An end that is input of a task counts in the host until the task has it, of a task
 //! with a retry until its handle is gone, and of a map until the range it belongs to has ended.
 
+mod arms;
+mod asynchronous;
+mod choice;
 mod delivery;
 pub mod distributed;
 mod error;
@@ -22,7 +25,10 @@ mod recover;
 pub mod select;
 mod sender;
 mod stream;
+mod within;
 
+pub use asynchronous::{RecvStream, SendSink};
+pub use choice::Select;
 pub use delivery::Delivery;
 pub use error::{BatchError, ChannelError, RecvError, SendError};
 pub use future::{RecvFuture, SendFuture};

@@ -1,275 +1,308 @@
 //! Select: waits for whichever of several things comes first, with one sleep for all of them.
 //!
-//! Each arm is tried; if none succeeds, all their words are armed, all are tried once more, and the thread sleeps on all
-//! of them in one system call. Which arm is tried first goes round, so that none starves.
+//! Each arm is tried; if none succeeds for a while, all their words are armed, all are tried once more, and the thread
+//! sleeps on all of them in one system call. What does not fit that call is watched by the porter, which rings a word of
+//! this thread's. Which arm is tried first goes round, so that none starves.
 
-use super::patience::Patience;
-use super::receiver::try_take;
-use super::{Receiver, RecvError, SendError, Sender};
-use crate::handle::{TaskHandle, Watch, Watched};
-use gorun_shm::gate::Gate;
+use gorun_shm::gate::{ArmedGate, Gate};
 use gorun_shm::os::{futex, ticks};
-use gorun_shm::sync::AtomicU32;
-use gorun_worker::codec::Portable;
+use gorun_shm::sync::{AtomicU32, spin_hint};
 use gorun_worker::context;
-use gorun_worker::end::End;
-use std::cell::{Cell, RefCell};
+use gorun_worker::porter::{self, Errand, ErrandId, POSTS_MAX, Post};
+use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Most arms of one select: the kernel can wait for so many words at once.
-const ARMS_MAX: usize = futex::WORDS_MAX;
+pub use super::arms::{JoinArm, RecvArm, SendArm};
+use crate::clock;
+pub use crate::context::DoneArm;
+use crate::handle::Told;
+pub use crate::timer::TickArm;
+
+/// Most words of a sleep: one of the kernel's is for what the porter tells.
+const WORDS_MAX: usize = futex::WORDS_MAX - 1;
+/// Where nothing but looking again helps: more tasks inside of a task than there can be workers to run them.
+const LOOK_AGAIN_NS: u64 = 1_000_000;
 
 /// Something that a select may wait for. Made by [`select!`](crate::select).
 pub trait Arm {
     /// Tries it; true if it is done.
     fn attempt(&self) -> bool;
-    /// What tells that another attempt is worth it. Whoever asks attempts once more before it sleeps.
-    fn watch(&self) -> Watched<'_>;
+    /// Says what tells that another attempt is worth it. Whoever asks attempts once more before it sleeps.
+    fn watch<'a>(&'a self, watches: &mut Watches<'a>);
+    /// True if what it says is no gate, which the porter could watch too.
+    fn needs_words(&self) -> bool {
+        false
+    }
+    /// How long it is worth to look before going to sleep, in ticks.
+    fn spin_ticks(&self) -> u64 {
+        0
+    }
     /// The caller is about to sleep until then.
     fn about_to_sleep(&self) {}
-    /// Another arm was done: passes on the wake-up that may have been meant for this.
+    /// Another arm was done behind a sleep: passes on the wake-up that may have been meant for this.
     fn pass_on(&self) {}
-}
-
-fn watch_gate(gate: &Gate) -> Watched<'_> {
-    let (word, expected) = gate.word(gate.arm());
-    Watched::Word(word, expected)
-}
-
-/// Receives.
-pub struct RecvArm<'a, T> {
-    receiver: &'a Receiver<T>,
-    received: Cell<Option<Result<T, RecvError>>>,
-}
-
-impl<'a, T: Portable> RecvArm<'a, T> {
-    /// An arm that receives from `receiver`.
-    pub fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver, received: Cell::new(None) }
-    }
-
-    /// What was received, if this arm was done.
-    pub fn finish(&self) -> Option<Result<T, RecvError>> {
-        self.received.take()
-    }
-
-    fn end(&self) -> Option<&End> {
-        self.receiver.end().ok().map(|end| &**end)
+    /// True if done is only that it may be used: then others may use it too.
+    fn is_looked_at(&self) -> bool {
+        false
     }
 }
 
-impl<T: Portable> Arm for RecvArm<'_, T> {
+impl Arm for &dyn Arm {
     fn attempt(&self) -> bool {
-        let received = match self.receiver.end() {
-            Ok(end) => match try_take(end) {
-                Some(taken) => taken.and_then(|taken| self.receiver.receive(end, taken)),
-                None => return false,
-            },
-            Err(reason) => Err(RecvError::NoChannel(reason)),
-        };
-        self.received.set(Some(received));
-        true
+        (**self).attempt()
     }
 
-    fn watch(&self) -> Watched<'_> {
-        self.end().map_or(Watched::Ended, |end| watch_gate(end.ring().header().not_empty()))
+    fn watch<'a>(&'a self, watches: &mut Watches<'a>) {
+        (**self).watch(watches);
+    }
+
+    fn needs_words(&self) -> bool {
+        (**self).needs_words()
+    }
+
+    fn spin_ticks(&self) -> u64 {
+        (**self).spin_ticks()
     }
 
     fn about_to_sleep(&self) {
-        if let Some(end) = self.end() {
-            super::receiver::offer_to_meet(end);
-        }
+        (**self).about_to_sleep();
     }
 
     fn pass_on(&self) {
-        if let Some(end) = self.end() {
-            end.ring().pass_on_message();
+        (**self).pass_on();
+    }
+
+    fn is_looked_at(&self) -> bool {
+        (**self).is_looked_at()
+    }
+}
+
+/// What a select is about to sleep on.
+#[derive(Default)]
+pub struct Watches<'a> {
+    words: Vec<(&'a AtomicU32, u32)>,
+    /// What the porter watches, as there is no word left.
+    extra: Vec<(Post, ArmedGate)>,
+    /// Rung by the porter and by tasks for which there is no word left.
+    told: Option<Arc<Told>>,
+    until_ns: Option<u64>,
+    is_over: bool,
+}
+
+impl<'a> Watches<'a> {
+    /// A gate, and how the porter would get at it.
+    pub fn gate(&mut self, gate: &'a Gate, post: &dyn Fn() -> Post) {
+        let armed = gate.arm();
+        if self.is_full() {
+            self.extra.push((post(), armed));
+        } else {
+            self.words.push(gate.word(armed));
         }
     }
-}
 
-/// Sends.
-pub struct SendArm<'a, T> {
-    sender: &'a Sender<T>,
-    value: RefCell<Option<T>>,
-    sent: Cell<Option<Result<(), SendError<T>>>>,
-}
-
-impl<'a, T: Portable> SendArm<'a, T> {
-    /// An arm that sends `value`.
-    pub fn new(sender: &'a Sender<T>, value: T) -> Self {
-        Self { sender, value: RefCell::new(Some(value)), sent: Cell::new(None) }
+    /// A word and what it holds until then.
+    pub fn word(&mut self, word: &'a AtomicU32, expected: u32) {
+        if self.is_full() {
+            self.until(ticks::system_ns().saturating_add(LOOK_AGAIN_NS));
+        } else {
+            self.words.push((word, expected));
+        }
     }
 
-    /// How it was sent, if this arm was done.
-    pub fn finish(&self) -> Option<Result<(), SendError<T>>> {
-        self.sent.take()
+    /// True if there is no room for another word.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.words.len() >= WORDS_MAX
+    }
+
+    /// What to tell instead.
+    pub(crate) fn told(&mut self) -> &Arc<Told> {
+        self.told.get_or_insert_default()
+    }
+
+    /// A moment of the monotonic clock.
+    pub fn until(&mut self, at_ns: u64) {
+        self.until_ns = Some(self.until_ns.map_or(at_ns, |until| until.min(at_ns)));
+    }
+
+    /// It has come already.
+    pub fn over(&mut self) {
+        self.is_over = true;
+    }
+
+    fn of<A: Arm>(arms: &'a [A]) -> Self {
+        let mut watches = Self::default();
+        arms.iter().filter(|arm| arm.needs_words()).for_each(|arm| arm.watch(&mut watches));
+        arms.iter().filter(|arm| !arm.needs_words()).for_each(|arm| arm.watch(&mut watches));
+        watches
+    }
+
+    /// Sleeps until something happens, or that moment has come.
+    fn sleep(mut self, deadline_ns: Option<u64>) {
+        let until_ns = self.until_ns.into_iter().chain(deadline_ns).min();
+        let left = |until_ns: u64| Duration::from_nanos(until_ns.saturating_sub(ticks::system_ns()));
+        let left = until_ns.map(left);
+        let extra = std::mem::take(&mut self.extra);
+        let errands = if extra.is_empty() { Vec::new() } else { Rung::send_all(extra, self.told()) };
+        let Self { told, words, .. } = self;
+        let mut words: Vec<(&AtomicU32, u32)> = words;
+        // It was made for this sleep, at 0.
+        words.extend(told.as_ref().map(|told| (told.word(), 0)));
+        if words.is_empty() {
+            return std::thread::park_timeout(left.unwrap_or(Duration::MAX));
+        }
+        futex::wait_any(&words, left);
+        errands.into_iter().for_each(|errand| drop(porter::recall(errand)));
     }
 }
 
-impl<T: Portable> Arm for SendArm<'_, T> {
-    fn attempt(&self) -> bool {
-        let Some(value) = self.value.take() else { return false };
-        match self.sender.send_with(value, Patience::None) {
-            Err(SendError::Full(value)) if self.sender.waits() => {
-                self.value.replace(Some(value));
-                false
+/// Tells a sleeping select that one of several gates was rung.
+struct Rung {
+    posts: Vec<Post>,
+    armed: Vec<ArmedGate>,
+    told: Arc<Told>,
+}
+
+impl Rung {
+    fn send_all(extra: Vec<(Post, ArmedGate)>, told: &Arc<Told>) -> Vec<ErrandId> {
+        let mut rest = extra.into_iter();
+        let next = || {
+            let (posts, armed): (Vec<_>, Vec<_>) = rest.by_ref().take(POSTS_MAX).unzip();
+            (!posts.is_empty()).then(|| Self { posts, armed, told: Arc::clone(told) })
+        };
+        let send = |rung: Self| {
+            let sent = porter::send(Box::new(rung));
+            if sent.is_none() {
+                // Without a thread nobody watches: the caller looks again at once.
+                told.tell();
             }
-            sent => {
-                self.sent.set(Some(sent));
-                true
-            }
-        }
-    }
-
-    fn watch(&self) -> Watched<'_> {
-        let end = self.sender.end().ok();
-        end.map_or(Watched::Ended, |end| watch_gate(end.ring().header().not_full()))
-    }
-
-    fn pass_on(&self) {
-        if let Ok(end) = self.sender.end() {
-            end.ring().pass_on_room();
-        }
+            sent
+        };
+        std::iter::from_fn(next).filter_map(send).collect()
     }
 }
 
-/// Waits for the end of a task, which is joined afterwards.
-pub struct JoinArm<'a, R> {
-    handle: &'a TaskHandle<R>,
-    place: Watch,
-    is_done: Cell<bool>,
-}
-
-impl<'a, R: Portable> JoinArm<'a, R> {
-    /// An arm that waits until `join` would not.
-    pub fn new(handle: &'a TaskHandle<R>) -> Self {
-        Self { handle, place: Watch::default(), is_done: Cell::new(false) }
+impl Errand for Rung {
+    fn post(&self) -> &Post {
+        &self.posts[0]
     }
 
-    /// Something, if this arm was done.
-    pub fn finish(&self) -> Option<()> {
-        self.is_done.get().then_some(())
-    }
-}
-
-impl<R: Portable> Arm for JoinArm<'_, R> {
-    fn attempt(&self) -> bool {
-        self.is_done.set(self.handle.is_finished());
-        self.is_done.get()
+    fn more_posts(&self) -> &[Post] {
+        &self.posts[1..]
     }
 
-    fn watch(&self) -> Watched<'_> {
-        self.handle.watch(&self.place)
+    fn is_done(&self) -> bool {
+        self.posts.iter().zip(&self.armed).any(|(post, armed)| post.gate().has_rung(*armed))
+    }
+
+    fn finish(self: Box<Self>) {
+        self.told.tell();
     }
 }
 
-impl<T> fmt::Debug for RecvArm<'_, T> {
+impl fmt::Debug for Watches<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecvArm").field("receiver", &self.receiver).finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for SendArm<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendArm").field("sender", &self.sender).finish_non_exhaustive()
-    }
-}
-
-impl<R> fmt::Debug for JoinArm<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinArm").field("handle", &self.handle).finish_non_exhaustive()
+        f.debug_struct("Watches")
+            .field("words", &self.words.len())
+            .field("extra", &self.extra.len())
+            .field("until_ns", &self.until_ns)
+            .finish_non_exhaustive()
     }
 }
 
 /// Tries all arms once; true if one was done.
 pub fn select_now(arms: &[&dyn Arm]) -> bool {
-    attempt_one(arms)
+    attempt_one(arms, turn()).is_some()
 }
 
 /// Waits until one arm is done.
 ///
-/// # Panics
-/// With more than 128 arms.
-///
 /// # Blocking
 /// Until then. Inside a task it runs tasks of its own meanwhile.
 pub fn select_one(arms: &[&dyn Arm]) {
-    let _ = select_with(arms, None);
+    let _ = select_from(arms, &turn, None);
 }
 
 /// Waits until one arm is done, at most `timeout`; true if one was.
 ///
-/// # Panics
-/// With more than 128 arms.
-///
 /// # Blocking
 /// Until then. Inside a task it runs tasks of its own meanwhile.
 pub fn select_within(arms: &[&dyn Arm], timeout: Duration) -> bool {
-    let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    select_with(arms, Some(ticks::system_ns().saturating_add(nanos)))
+    select_from(arms, &turn, Some(clock::after(timeout))).is_some()
 }
 
-fn attempt_one(arms: &[&dyn Arm]) -> bool {
+/// Which arm this thread's next select tries first, modulo their number.
+fn turn() -> usize {
     thread_local! {
         static TURN: Cell<usize> = const { Cell::new(0) };
     }
-    let turn = TURN.replace(TURN.get().wrapping_add(1));
-    let count = arms.len().max(1);
-    let done =
-        (0..arms.len()).map(|step| turn.wrapping_add(step) % count).find(|index| arms[*index].attempt());
-    if let Some(done) = done {
-        for (index, arm) in arms.iter().enumerate() {
-            if index != done {
-                arm.pass_on();
-            }
-        }
-    }
-    done.is_some()
+    TURN.replace(TURN.get().wrapping_add(1))
 }
 
-fn select_with(arms: &[&dyn Arm], deadline_ns: Option<u64>) -> bool {
-    assert!(arms.len() <= ARMS_MAX, "a select has at most {ARMS_MAX} arms");
+/// The first arm that is done, from that one on.
+pub(super) fn attempt_one<A: Arm>(arms: &[A], first: usize) -> Option<usize> {
+    let first = first % arms.len().max(1);
+    (first..arms.len()).chain(0..first).find(|index| arms[*index].attempt())
+}
+
+/// Waits until one arm is done; none if `deadline_ns` came first. `first` says with which to begin each time.
+pub(super) fn select_from<A: Arm>(
+    arms: &[A],
+    first: &dyn Fn() -> usize,
+    deadline_ns: Option<u64>,
+) -> Option<usize> {
+    // Nobody has rung for this thread while it was awake, so nothing has to be passed on.
+    attempt_one(arms, first()).or_else(|| select_long(arms, first, deadline_ns))
+}
+
+#[cold]
+fn select_long<A: Arm>(arms: &[A], first: &dyn Fn() -> usize, deadline_ns: Option<u64>) -> Option<usize> {
     let duty = context::duty();
+    let spin_ticks = arms.iter().map(Arm::spin_ticks).max().unwrap_or(0);
+    let started = ticks::now();
+    let mut has_slept = false;
     loop {
-        if attempt_one(arms) {
-            return true;
+        if let Some(done) = attempt_one(arms, first()) {
+            if has_slept {
+                pass_on(arms, done);
+            }
+            return Some(done);
         }
         if duty.as_ref().is_some_and(|duty| duty.run_one()) {
             continue;
         }
-        let now = ticks::system_ns();
-        if deadline_ns.is_some_and(|deadline| now >= deadline) {
-            return false;
+        if deadline_ns.is_some_and(|deadline| ticks::system_ns() >= deadline) {
+            return None;
         }
-        let mut until_ns = deadline_ns;
-        let mut words: Vec<(&AtomicU32, u32)> = Vec::with_capacity(arms.len());
-        let mut is_late = false;
-        for arm in arms {
-            match arm.watch() {
-                Watched::Word(word, expected) => words.push((word, expected)),
-                Watched::Until(at_ns) => until_ns = Some(until_ns.map_or(at_ns, |until| until.min(at_ns))),
-                Watched::Ended => is_late = true,
-            }
-        }
-        if is_late {
+        if !has_slept && ticks::now().wrapping_sub(started) < spin_ticks {
+            spin_hint();
             continue;
         }
-        if attempt_one(arms) {
-            return true;
+        let watches = Watches::of(arms);
+        if watches.is_over {
+            continue;
         }
-        arms.iter().for_each(|arm| arm.about_to_sleep());
-        let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(now)));
-        let sleep = || match (words.is_empty(), left) {
-            (true, left) => std::thread::park_timeout(left.unwrap_or(Duration::MAX)),
-            (false, left) => futex::wait_any(&words, left),
-        };
+        if let Some(done) = attempt_one(arms, first()) {
+            if has_slept {
+                pass_on(arms, done);
+            }
+            return Some(done);
+        }
+        arms.iter().for_each(Arm::about_to_sleep);
         match &duty {
-            Some(duty) => duty.wait_in_task(sleep),
-            None => sleep(),
+            Some(duty) => duty.wait_in_task(|| watches.sleep(deadline_ns)),
+            None => watches.sleep(deadline_ns),
         }
+        has_slept = true;
     }
+}
+
+/// The wake-up of a select may have been meant for another arm than the one that was done.
+fn pass_on<A: Arm>(arms: &[A], done: usize) {
+    let others = arms.iter().enumerate().filter(|(index, arm)| *index != done || arm.is_looked_at());
+    others.for_each(|(_, arm)| arm.pass_on());
 }
 
 /// Waits for whichever of several channels, tasks and times comes first, and does what its arm says.
@@ -278,11 +311,14 @@ fn select_with(arms: &[&dyn Arm], deadline_ns: Option<u64>) -> bool {
 /// recv(receiver) -> pattern => expression,        pattern: Result<T, RecvError>
 /// send(sender, value) -> pattern => expression,   pattern: Result<(), SendError<T>>
 /// join(handle) => expression,                     the task has ended: `handle.join()` does not wait
+/// tick(timer) -> pattern => expression,           a `Timer` or `Ticker` fires; pattern: Tick
+/// done(context) -> pattern => expression,         a `Context` is over; pattern: Done
 /// default => expression,                          last: nothing was ready
 /// timeout(duration) => expression,                last: nothing came in time
 /// ```
 ///
-/// Exactly one arm is done. Each arm needs its comma. Waiting takes one sleep for all arms.
+/// Exactly one arm is done. Each arm needs its comma. Waiting takes one sleep for all arms. For arms that are not known
+/// before the program runs there is [`Select`](crate::Select).
 /// A value that was not sent is dropped; so that it is not lost, send a clone.
 ///
 /// ```
@@ -311,6 +347,12 @@ macro_rules! select {
     (@ [$($arms:tt)*] join($handle:expr) => $body:expr, $($rest:tt)*) => {
         $crate::select!(@ [$($arms)* { arm ($crate::channel::select::JoinArm::new(&$handle)) () => $body }] $($rest)*)
     };
+    (@ [$($arms:tt)*] tick($timer:expr) -> $value:pat => $body:expr, $($rest:tt)*) => {
+        $crate::select!(@ [$($arms)* { arm ($crate::channel::select::TickArm::new(&$timer)) $value => $body }] $($rest)*)
+    };
+    (@ [$($arms:tt)*] done($context:expr) -> $value:pat => $body:expr, $($rest:tt)*) => {
+        $crate::select!(@ [$($arms)* { arm ($crate::channel::select::DoneArm::new(&$context)) $value => $body }] $($rest)*)
+    };
     (@ [$({ $arm:ident ($make:expr) $value:pat => $body:expr })*] default => $default:expr $(,)?) => {{
         $(let $arm = $make;)*
         $crate::channel::select::select_now(&[$(&$arm as &dyn $crate::channel::select::Arm),*]);
@@ -335,7 +377,7 @@ macro_rules! select {
     };
     (@done [] $else:expr) => { $else };
     (@ $($rest:tt)*) => {
-        ::core::compile_error!("an arm of select! is `recv(receiver) -> pattern => expression,`, `send(sender, value) -> pattern => expression,`, `join(handle) => expression,`, or last `default => expression` or `timeout(duration) => expression`")
+        ::core::compile_error!("an arm of select! is `recv(receiver) -> pattern => expression,`, `send(sender, value) -> pattern => expression,`, `join(handle) => expression,`, `tick(timer) -> pattern => expression,`, `done(context) -> pattern => expression,`, or last `default => expression` or `timeout(duration) => expression`")
     };
     ($($arms:tt)+) => { $crate::select!(@ [] $($arms)+) };
 }

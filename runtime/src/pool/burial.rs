@@ -72,6 +72,8 @@ impl Pool {
         self.dispatcher.collect_ended();
         crate::orphan::keep_results(&self.commons, owner);
         let recovered = self.commons.blocks.recover(owner);
+        // Behind that: it shows which contexts nobody can cancel any more.
+        crate::context::recover(&self.commons, owner);
         crate::supervise::recover_calls(&self.commons, owner);
         tracing::debug!(%worker, pid, ?end, ?recovered, "worker buried");
     }

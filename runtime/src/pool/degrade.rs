@@ -42,6 +42,7 @@ impl Pool {
                 self.dispatcher.close();
                 crate::channel::shut_all(&self.commons);
                 crate::sync::shut_all(&self.commons);
+                crate::context::shut_all(&self.commons);
             }
         }
     }

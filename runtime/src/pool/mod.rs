@@ -226,6 +226,7 @@ impl Pool {
         // Behind the above: a task that opens a channel now sees that it is to stop.
         crate::channel::shut_all(&self.commons);
         crate::sync::shut_all(&self.commons);
+        crate::context::shut_all(&self.commons);
         self.stop_threads();
         Threads::join(threads.both);
         let mut state = self.lock();

@@ -14,6 +14,7 @@ use super::retry::Tries;
 use super::runner::Runner;
 use super::substitute::StandIn;
 use crate::book::Outcome;
+use crate::context::{Context, Wake};
 use crate::deadlines::{Alarm, Limits};
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Place, Rejection, TaskError};
@@ -22,6 +23,7 @@ use crate::jail::StockId;
 use crate::runtime::{PartsRef, Runtime};
 use crate::sealed::{Sealed, Unsent};
 use crate::select::unpark_this_thread;
+use crate::task::over;
 use gorun_shm::os::ticks;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
@@ -64,6 +66,8 @@ pub(crate) struct Guarded<R> {
     source: Option<Box<dyn Source<R>>>,
     tries: Tries,
     policies: Policies<R>,
+    /// It ends with this.
+    context: Context,
     /// Whom to wake when something changes.
     waker: Option<Waker>,
     /// Of the function, for a hedge that asks what it usually takes.
@@ -77,6 +81,8 @@ enum Phase {
     Pausing {
         until_ns: u64,
         alarm: Option<Alarm>,
+        /// The context's end ends the pause.
+        end: Option<Wake>,
     },
     /// It has a value, not decoded yet.
     Finished(Outcome),
@@ -117,6 +123,7 @@ impl<R: Portable> Guarded<R> {
             source: None,
             tries: Tries::default(),
             policies,
+            context: Context::background(),
             waker: None,
             times: None,
             stand_in: None,
@@ -127,6 +134,12 @@ impl<R: Portable> Guarded<R> {
     /// The same, each attempt in a jail.
     pub(crate) fn jailed(mut self, stock: Option<StockId>) -> Self {
         self.attempt.jail = stock;
+        self
+    }
+
+    /// The same, until the context is over.
+    pub(crate) fn within(mut self, context: Context) -> Self {
+        self.context = context;
         self
     }
 
@@ -224,7 +237,10 @@ impl<R: Portable> Guarded<R> {
                     }
                 }
                 Phase::Pausing { until_ns, .. } => {
-                    if ticks::system_ns() >= until_ns {
+                    if let Some(done) = self.context.reason() {
+                        self.drop_alarm();
+                        self.phase = Phase::Failed(over(done));
+                    } else if ticks::system_ns() >= until_ns {
                         self.launch_next();
                     } else if self.set_alarm(until_ns) {
                         return Standing::Pausing(until_ns);
@@ -369,7 +385,7 @@ impl<R: Portable> Guarded<R> {
         let (Some(retry), Some(_)) = (&self.policies.retry, &self.source) else {
             return Phase::Failed(error);
         };
-        if now >= end_ns {
+        if now >= end_ns || self.context.is_done() {
             return Phase::Failed(error);
         }
         let random = self.parts.supervise().random();
@@ -379,7 +395,7 @@ impl<R: Portable> Guarded<R> {
         if until_ns >= end_ns || !retry.is_affordable() {
             return Phase::Failed(error);
         }
-        Phase::Pausing { until_ns, alarm: None }
+        Phase::Pausing { until_ns, alarm: None, end: None }
     }
 
     fn launch_next(&mut self) {
@@ -440,10 +456,10 @@ impl<R: Portable> Guarded<R> {
         if !self.policies.watch() {
             let sealed = seal(&runtime, &self.attempt)?;
             if !is_second {
-                return sealed.submit().map(Runner::Bare);
+                return sealed.submit().map(Runner::Bare).inspect(|runner| self.leash(runner));
             }
             return match Box::new(sealed).try_submit() {
-                Ok(ticket) => Ok(Runner::Bare(ticket)),
+                Ok(ticket) => Ok(Runner::Bare(ticket)).inspect(|runner| self.leash(runner)),
                 // More of the same would help nobody.
                 Err(Unsent::Full(_)) => Err(TaskError::Cancelled),
                 Err(Unsent::Refused(error)) => Err(error),
@@ -470,7 +486,16 @@ impl<R: Portable> Guarded<R> {
             TaskError::Rejected { reason: Rejection::RateLimited { retry_after } }
         })?;
         let checks = Checks { call: call.0.take(), bulkhead, turn_ns, is_second };
-        Ok(Runner::Watched(Passage::begin(&self.parts, checks, sealed)))
+        let runner = Runner::Watched(Passage::begin(&self.parts, checks, sealed));
+        self.leash(&runner);
+        Ok(runner)
+    }
+
+    /// The attempt ends with the context.
+    fn leash(&self, runner: &Runner) {
+        if self.context.scope().is_some() {
+            self.parts.leash(&self.context, runner.quarry());
+        }
     }
 
     /// Has whoever waits woken at the end of the pause; false if the runtime was shut down.
@@ -479,7 +504,8 @@ impl<R: Portable> Guarded<R> {
         if dispatcher.is_closed() {
             return false;
         }
-        if let (Phase::Pausing { alarm, .. }, Some(waker)) = (&mut self.phase, &self.waker) {
+        if let (Phase::Pausing { alarm, end, .. }, Some(waker)) = (&mut self.phase, &self.waker) {
+            *end = Some(Wake::at_end(&self.context, waker));
             *alarm = dispatcher.set_alarm(*alarm, until_ns, waker);
             return alarm.is_some();
         }
@@ -491,13 +517,14 @@ impl<R: Portable> Guarded<R> {
         let nested = self.parts.dispatcher().is_nested();
         let duty = if nested { context::duty() } else { None };
         let before = self.waker.take();
+        let _end = nested.then(|| Wake::at_end(&self.context, &unpark_this_thread()));
         if !nested {
             // For the shutdown: the end of the pause would be noticed without it.
             self.waker = Some(unpark_this_thread());
         }
         loop {
             let waits = match self.phase {
-                Phase::Pausing { until_ns: end_ns, .. } => self.set_alarm(end_ns),
+                Phase::Pausing { until_ns: end_ns, .. } => !self.context.is_done() && self.set_alarm(end_ns),
                 Phase::Running(_) | Phase::Elsewhere => matches!(self.advance(), Standing::Waiting),
                 _ => false,
             };
@@ -530,10 +557,11 @@ impl<R> Guarded<R> {
     }
 
     fn drop_alarm(&mut self) {
-        if let Phase::Pausing { alarm, .. } = &mut self.phase
-            && let Some(alarm) = alarm.take()
-        {
-            self.parts.dispatcher().drop_alarm(alarm);
+        if let Phase::Pausing { alarm, end, .. } = &mut self.phase {
+            *end = None;
+            if let Some(alarm) = alarm.take() {
+                self.parts.dispatcher().drop_alarm(alarm);
+            }
         }
     }
 }

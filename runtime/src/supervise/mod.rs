@@ -32,6 +32,7 @@ pub use fallback::{Fallback, IntoFallback, ThreadFallback};
 pub(crate) use guarded::{Attempt, Guarded, Source, Standing};
 pub use hedge::Hedge;
 pub use pace::{RateLimit, RateLimitHandle};
+pub(crate) use passage::Passage;
 pub(crate) use registry::Registry;
 pub use retry::Retry;
 

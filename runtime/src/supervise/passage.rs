@@ -34,7 +34,7 @@ use std::task::{Wake, Waker};
 const ROOM_LOOK_NS: u64 = 1_000_000;
 
 /// See the module's head.
-pub(super) struct Passage {
+pub(crate) struct Passage {
     parts: PartsRef,
     checks: Checks,
     started_ns: u64,
@@ -63,6 +63,8 @@ struct Inside {
     returned_ns: Option<u64>,
     /// It was killed while it was started.
     is_killed: bool,
+    /// Its context was over while it was started.
+    is_called_off: bool,
     /// The handle is gone.
     is_unwanted: bool,
 }
@@ -110,6 +112,7 @@ impl Passage {
             has_permit: false,
             returned_ns: None,
             is_killed: false,
+            is_called_off: false,
             is_unwanted: false,
         };
         let passage = Arc::new(Self { parts: parts.clone(), checks, started_ns, inside: Mutex::new(inside) });
@@ -249,13 +252,15 @@ impl Passage {
     fn submit(self: &Arc<Self>, sealed: Box<Sealed>) -> bool {
         match sealed.try_submit() {
             Ok(ticket) => {
-                let is_killed = {
+                let (is_killed, is_called_off) = {
                     let mut inside = self.lock();
                     inside.stage = Stage::Running(ticket);
-                    inside.is_killed
+                    (inside.is_killed, inside.is_called_off)
                 };
                 if is_killed {
                     self.parts.dispatcher().kill(&ticket);
+                } else if is_called_off {
+                    self.parts.dispatcher().cancel(&ticket);
                 }
                 true
             }
@@ -400,6 +405,23 @@ impl Passage {
     /// Ends it if nobody has started it; false if somebody has.
     pub(super) fn cancel(&self) -> bool {
         self.end(false)
+    }
+
+    /// Its context is over: it ends if nobody has started it, and is asked to stop if it runs.
+    pub(crate) fn call_off(&self) {
+        {
+            let mut inside = self.lock();
+            if matches!(inside.stage, Stage::Starting) {
+                inside.is_called_off = true;
+                return;
+            }
+        }
+        self.cancel();
+    }
+
+    /// True once nobody can end it any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.whereabouts(), Whereabouts::Ended)
     }
 
     /// Ends it whether it was started or not; false if it has ended already, or cannot be killed.

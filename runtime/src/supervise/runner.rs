@@ -2,9 +2,10 @@
 
 use super::passage::{Passage, Whereabouts};
 use crate::book::Outcome;
+use crate::context::Quarry;
 use crate::dispatch::{Dispatcher, Ticket};
 use crate::error::{Place, TaskError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 /// See the module's head.
@@ -20,6 +21,17 @@ impl Runner {
             Self::Bare(ticket) if dispatcher.is_done(ticket) => Whereabouts::Ended,
             Self::Bare(ticket) => Whereabouts::Running(*ticket),
             Self::Watched(passage) => passage.whereabouts(),
+        }
+    }
+
+    /// What a context ends of it.
+    pub(super) fn quarry(&self) -> Quarry {
+        match self {
+            Self::Bare(ticket) => Quarry::Task(*ticket),
+            Self::Watched(passage) => {
+                let passage: Weak<Passage> = Arc::downgrade(passage);
+                Quarry::Attempt(passage)
+            }
         }
     }
 

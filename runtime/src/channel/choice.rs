@@ -1,0 +1,227 @@
+//! Select over arms that are not known before the program runs.
+
+use super::arms::watch_end;
+use super::open::Rules;
+use super::receiver::offer_to_meet;
+use super::select::{Arm, JoinArm, Watches, attempt_one, select_from};
+use super::{Backpressure, Receiver, Sender};
+use crate::clock;
+use crate::context::Context;
+use crate::handle::TaskHandle;
+use crate::timer::{DueArm, Ticks};
+use gorun_worker::codec::Portable;
+use gorun_worker::end::End;
+use gorun_worker::porter::Which;
+use std::cell::Cell;
+use std::fmt;
+use std::time::Duration;
+
+/// How often in a row the arm that was ready last is looked at first: a busy one among many costs one look, and no other
+/// waits for more than so many.
+const BURST: usize = 8;
+
+/// Says which of any number of channels, tasks, timers and contexts is ready, for arms that are not known before the
+/// program runs. Made once and asked again and again, it looks first where something was lately, and goes round after
+/// a few times, so that none starves.
+///
+/// Being ready is a hint: somebody else may be faster. So take with `try_recv`, `try_send` or `try_wait`, and ask again if
+/// there is nothing. An arm that has ended for good is ready for ever: make a new `Select` without it.
+///
+/// ```
+/// use gorun_runtime::{Select, channel};
+///
+/// let channels: Vec<_> = (0..100).map(|_| channel::<u32>(1)).collect();
+/// let mut select = Select::new();
+/// for (_, receiver) in &channels {
+///     select.recv(receiver);
+/// }
+/// channels[42].0.send(7)?;
+/// let index = select.ready();
+/// assert_eq!((index, channels[index].1.try_recv()), (42, Ok(7)));
+/// assert_eq!(select.try_ready(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a select waits only in `ready`"]
+#[derive(Default)]
+pub struct Select<'a> {
+    arms: Vec<ReadyArm<'a>>,
+    /// Which was ready last.
+    latest: Cell<usize>,
+    /// How often in a row it was looked at first.
+    burst: Cell<usize>,
+}
+
+/// An arm that is only looked at.
+enum ReadyArm<'a> {
+    /// None for an end that is no good: using it says why.
+    Recv(Option<&'a End>),
+    Send(Option<&'a End>, Rules),
+    Other(Box<dyn Arm + Send + 'a>),
+}
+
+impl Arm for ReadyArm<'_> {
+    #[inline]
+    fn attempt(&self) -> bool {
+        match self {
+            Self::Recv(Some(end)) => end.ring().has_message() || end.ring().is_spent(),
+            Self::Send(Some(end), rules) => {
+                let ring = end.ring();
+                let is_met = !rules.is_rendezvous || ring.header().not_empty().has_waiter();
+                let never_waits = rules.backpressure != Backpressure::Wait;
+                ring.standing().refuses() || is_met && (never_waits || ring.has_room())
+            }
+            Self::Recv(None) | Self::Send(None, _) => true,
+            Self::Other(arm) => arm.attempt(),
+        }
+    }
+
+    fn watch<'b>(&'b self, watches: &mut Watches<'b>) {
+        match self {
+            Self::Recv(end) => watch_end(*end, Which::NotEmpty, watches),
+            Self::Send(end, _) => watch_end(*end, Which::NotFull, watches),
+            Self::Other(arm) => arm.watch(watches),
+        }
+    }
+
+    fn needs_words(&self) -> bool {
+        matches!(self, Self::Other(arm) if arm.needs_words())
+    }
+
+    fn spin_ticks(&self) -> u64 {
+        match self {
+            Self::Recv(end) | Self::Send(end, _) => end.map_or(0, |end| end.terms().spin_ticks),
+            Self::Other(_) => 0,
+        }
+    }
+
+    fn about_to_sleep(&self) {
+        if let Self::Recv(Some(end)) = self {
+            offer_to_meet(end);
+        }
+    }
+
+    fn pass_on(&self) {
+        match self {
+            Self::Recv(Some(end)) => end.ring().pass_on_message(),
+            Self::Send(Some(end), _) => end.ring().pass_on_room(),
+            Self::Other(arm) => arm.pass_on(),
+            Self::Recv(None) | Self::Send(None, _) => {}
+        }
+    }
+
+    fn is_looked_at(&self) -> bool {
+        true
+    }
+}
+
+impl<'a> Select<'a> {
+    /// One without arms.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn add(&mut self, arm: ReadyArm<'a>) -> usize {
+        self.arms.push(arm);
+        self.arms.len() - 1
+    }
+
+    /// Adds a receiver: ready when there is something to receive, or the channel has ended. Returns the arm's index: arms are
+    /// counted from 0 in the order of adding.
+    pub fn recv<T: Portable>(&mut self, receiver: &'a Receiver<T>) -> usize {
+        self.add(ReadyArm::Recv(receiver.end().ok().map(|end| &**end)))
+    }
+
+    /// Adds a sender: ready when there is room, or the channel refuses. Of a rendezvous when somebody waits to receive.
+    pub fn send<T: Portable>(&mut self, sender: &'a Sender<T>) -> usize {
+        let end = sender.end().ok();
+        let rules = end.map(|end| sender.rules(end)).unwrap_or_default();
+        self.add(ReadyArm::Send(end.map(|end| &**end), rules))
+    }
+
+    /// Adds a task: ready when `join` would not wait.
+    pub fn join<R: Portable>(&mut self, handle: &'a TaskHandle<R>) -> usize {
+        self.add(ReadyArm::Other(Box::new(JoinArm::new(handle))))
+    }
+
+    /// Adds a timer or a ticker: ready when it is due.
+    pub fn tick(&mut self, ticks: &'a impl Ticks) -> usize {
+        self.add(ReadyArm::Other(Box::new(DueArm::new(ticks))))
+    }
+
+    /// Adds a context: ready when it is over.
+    pub fn done(&mut self, context: &'a Context) -> usize {
+        self.add(ReadyArm::Other(Box::new(super::select::DoneArm::new(context))))
+    }
+
+    /// How many arms it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.arms.len()
+    }
+
+    /// True if it has no arms.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.arms.is_empty()
+    }
+
+    /// Waits until an arm is ready.
+    ///
+    /// # Panics
+    /// Without an arm: nothing would ever be ready.
+    ///
+    /// # Blocking
+    /// Until then. Inside a task it runs tasks of its own meanwhile.
+    pub fn ready(&mut self) -> usize {
+        assert!(!self.is_empty(), "a select without arms waits for ever");
+        loop {
+            if let Some(ready) = self.ready_until(None) {
+                return ready;
+            }
+        }
+    }
+
+    /// Waits until an arm is ready, at most `timeout`.
+    ///
+    /// # Blocking
+    /// Until then. Inside a task it runs tasks of its own meanwhile.
+    pub fn ready_timeout(&mut self, timeout: Duration) -> Option<usize> {
+        self.ready_until(Some(clock::after(timeout)))
+    }
+
+    /// An arm that is ready now.
+    pub fn try_ready(&mut self) -> Option<usize> {
+        let found = attempt_one(&self.arms, self.first());
+        self.note(found)
+    }
+
+    fn ready_until(&mut self, deadline_ns: Option<u64>) -> Option<usize> {
+        let found = select_from(&self.arms, &|| self.first(), deadline_ns);
+        self.note(found)
+    }
+
+    /// With which arm to begin.
+    fn first(&self) -> usize {
+        let burst = self.burst.get();
+        self.burst.set(burst + 1);
+        if burst < BURST {
+            return self.latest.get();
+        }
+        self.burst.set(0);
+        self.latest.get() + 1
+    }
+
+    fn note(&self, found: Option<usize>) -> Option<usize> {
+        if let Some(found) = found.filter(|found| *found != self.latest.get()) {
+            self.latest.set(found);
+            self.burst.set(0);
+        }
+        found
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Select").field("arms", &self.arms.len()).field("latest", &self.latest).finish()
+    }
+}
