@@ -160,7 +160,9 @@ fn they_are_arms_of_a_select() {
             tick(timer) -> _ => break,
         }
     }
-    assert!(ticks >= 3, "{ticks}");
+    // Both may have been due, and the select took the timer.
+    ticks += ticker.try_wait().map_or(0, |tick| tick.missed + 1);
+    assert!(ticks >= 4, "{ticks}");
     assert!(ticker.stop());
     let stopped = select! { tick(ticker) -> _ => true, timeout(SHORT) => false };
     assert!(!stopped);

@@ -101,6 +101,10 @@ pub trait Errand: Send {
     fn is_done(&self) -> bool;
     /// Does what was waited for. Called without any lock.
     fn finish(self: Box<Self>);
+    /// True if that runs nobody's code, so that anybody may do it at any time.
+    fn is_quiet(&self) -> bool {
+        false
+    }
 }
 
 /// Most gates of one errand: it is served by one thread.
@@ -188,6 +192,12 @@ pub fn drop_alarm(id: AlarmId) -> Option<Waker> {
 /// Looks at all errands now: something has happened that no gate tells of.
 pub fn look_again() {
     lock().desks.iter().for_each(|desk| desk.look_again());
+}
+
+/// Does now what is over and quiet: for whoever is about to look at what it changes.
+pub fn settle() {
+    let desks = lock().desks.clone();
+    desks.into_iter().for_each(Desk::settle);
 }
 
 fn lock() -> MutexGuard<'static, Lodge> {

@@ -27,6 +27,10 @@ impl Errand for Transit {
     }
 
     fn finish(self: Box<Self>) {}
+
+    fn is_quiet(&self) -> bool {
+        true
+    }
 }
 
 /// Things on their way. They are let go of when they have arrived, or when this is dropped: then nobody needs them.

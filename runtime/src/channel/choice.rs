@@ -3,7 +3,7 @@
 use super::arms::watch_end;
 use super::open::Rules;
 use super::receiver::offer_to_meet;
-use super::select::{Arm, JoinArm, Watches, attempt_one, select_from};
+use super::select::{Arm, JoinArm, Watches, select_by};
 use super::{Backpressure, Receiver, Sender};
 use crate::clock;
 use crate::context::Context;
@@ -16,13 +16,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-/// How often in a row the arm that was ready last is looked at first: a busy one among many costs one look, and no other
-/// waits for more than so many.
-const BURST: usize = 8;
-
 /// Says which of any number of channels, tasks, timers and contexts is ready, for arms that are not known before the
-/// program runs. Made once and asked again and again, it looks first where something was lately, and goes round after
-/// a few times, so that none starves.
+/// program runs. Made once and asked again and again, it looks first at one arm after the other in turn, so that none
+/// starves, then where something was lately, and only then at all.
 ///
 /// Being ready is a hint: somebody else may be faster. So take with `try_recv`, `try_send` or `try_wait`, and ask again if
 /// there is nothing. An arm that has ended for good is ready for ever: make a new `Select` without it.
@@ -45,10 +41,10 @@ const BURST: usize = 8;
 #[derive(Default)]
 pub struct Select<'a> {
     arms: Vec<ReadyArm<'a>>,
-    /// Which was ready last.
+    /// Whose turn it is: that is looked at first, whatever the others do.
+    turn: Cell<usize>,
+    /// Which was ready last: a busy one among many is found at once.
     latest: Cell<usize>,
-    /// How often in a row it was looked at first.
-    burst: Cell<usize>,
 }
 
 /// An arm that is only looked at.
@@ -191,32 +187,28 @@ impl<'a> Select<'a> {
 
     /// An arm that is ready now.
     pub fn try_ready(&mut self) -> Option<usize> {
-        let found = attempt_one(&self.arms, self.first());
-        self.note(found)
+        self.look()
     }
 
     fn ready_until(&mut self, deadline_ns: Option<u64>) -> Option<usize> {
-        let found = select_from(&self.arms, &|| self.first(), deadline_ns);
-        self.note(found)
+        select_by(&self.arms, &|| self.look(), deadline_ns)
     }
 
-    /// With which arm to begin.
-    fn first(&self) -> usize {
-        let burst = self.burst.get();
-        self.burst.set(burst + 1);
-        if burst < BURST {
-            return self.latest.get();
-        }
-        self.burst.set(0);
-        self.latest.get() + 1
+    fn look(&self) -> Option<usize> {
+        let turn = self.turn.get() % self.arms.len().max(1);
+        self.turn.set(turn + 1);
+        let probed = [turn, self.latest.get()].into_iter().find(|index| self.is_ready(*index));
+        let found = probed.or_else(|| {
+            let others = (turn + 1..self.arms.len()).chain(0..turn);
+            others.into_iter().find(|index| self.is_ready(*index))
+        })?;
+        self.latest.set(found);
+        Some(found)
     }
 
-    fn note(&self, found: Option<usize>) -> Option<usize> {
-        if let Some(found) = found.filter(|found| *found != self.latest.get()) {
-            self.latest.set(found);
-            self.burst.set(0);
-        }
-        found
+    #[inline]
+    fn is_ready(&self, index: usize) -> bool {
+        self.arms.get(index).is_some_and(Arm::attempt)
     }
 }
 

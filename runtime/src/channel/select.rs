@@ -214,7 +214,7 @@ impl fmt::Debug for Watches<'_> {
 
 /// Tries all arms once; true if one was done.
 pub fn select_now(arms: &[&dyn Arm]) -> bool {
-    attempt_one(arms, turn()).is_some()
+    attempt_one(arms).is_some()
 }
 
 /// Waits until one arm is done.
@@ -222,7 +222,7 @@ pub fn select_now(arms: &[&dyn Arm]) -> bool {
 /// # Blocking
 /// Until then. Inside a task it runs tasks of its own meanwhile.
 pub fn select_one(arms: &[&dyn Arm]) {
-    let _ = select_from(arms, &turn, None);
+    let _ = select_by(arms, &|| attempt_one(arms), None);
 }
 
 /// Waits until one arm is done, at most `timeout`; true if one was.
@@ -230,41 +230,40 @@ pub fn select_one(arms: &[&dyn Arm]) {
 /// # Blocking
 /// Until then. Inside a task it runs tasks of its own meanwhile.
 pub fn select_within(arms: &[&dyn Arm], timeout: Duration) -> bool {
-    select_from(arms, &turn, Some(clock::after(timeout))).is_some()
+    select_by(arms, &|| attempt_one(arms), Some(clock::after(timeout))).is_some()
 }
 
-/// Which arm this thread's next select tries first, modulo their number.
-fn turn() -> usize {
+/// The first arm that is done, from another one on each time.
+fn attempt_one(arms: &[&dyn Arm]) -> Option<usize> {
     thread_local! {
         static TURN: Cell<usize> = const { Cell::new(0) };
     }
-    TURN.replace(TURN.get().wrapping_add(1))
-}
-
-/// The first arm that is done, from that one on.
-pub(super) fn attempt_one<A: Arm>(arms: &[A], first: usize) -> Option<usize> {
-    let first = first % arms.len().max(1);
+    let first = TURN.replace(TURN.get().wrapping_add(1)) % arms.len().max(1);
     (first..arms.len()).chain(0..first).find(|index| arms[*index].attempt())
 }
 
-/// Waits until one arm is done; none if `deadline_ns` came first. `first` says with which to begin each time.
-pub(super) fn select_from<A: Arm>(
+/// Waits until `attempt` has found an arm that is done; none if `deadline_ns` came first.
+pub(super) fn select_by<A: Arm>(
     arms: &[A],
-    first: &dyn Fn() -> usize,
+    attempt: &dyn Fn() -> Option<usize>,
     deadline_ns: Option<u64>,
 ) -> Option<usize> {
     // Nobody has rung for this thread while it was awake, so nothing has to be passed on.
-    attempt_one(arms, first()).or_else(|| select_long(arms, first, deadline_ns))
+    attempt().or_else(|| select_long(arms, attempt, deadline_ns))
 }
 
 #[cold]
-fn select_long<A: Arm>(arms: &[A], first: &dyn Fn() -> usize, deadline_ns: Option<u64>) -> Option<usize> {
+fn select_long<A: Arm>(
+    arms: &[A],
+    attempt: &dyn Fn() -> Option<usize>,
+    deadline_ns: Option<u64>,
+) -> Option<usize> {
     let duty = context::duty();
     let spin_ticks = arms.iter().map(Arm::spin_ticks).max().unwrap_or(0);
     let started = ticks::now();
     let mut has_slept = false;
     loop {
-        if let Some(done) = attempt_one(arms, first()) {
+        if let Some(done) = attempt() {
             if has_slept {
                 pass_on(arms, done);
             }
@@ -284,7 +283,7 @@ fn select_long<A: Arm>(arms: &[A], first: &dyn Fn() -> usize, deadline_ns: Optio
         if watches.is_over {
             continue;
         }
-        if let Some(done) = attempt_one(arms, first()) {
+        if let Some(done) = attempt() {
             if has_slept {
                 pass_on(arms, done);
             }

@@ -8,6 +8,7 @@ use gorun_shm::os::ticks;
 use gorun_shm::slots::{Descriptor, State};
 use gorun_worker::function::CodeId;
 use gorun_worker::os::pidfd;
+use gorun_worker::porter;
 use gorun_worker::wire::control::{DEPTH_MAX, RangeProgress};
 use gorun_worker::wire::ids::{LaneId, WorkerId};
 use gorun_worker::wire::status::{MARK_IN_BLOCK, MARK_RANGE};
@@ -71,6 +72,8 @@ impl Pool {
         self.dispatcher.condemn_children_of(record);
         self.dispatcher.collect_ended();
         crate::orphan::keep_results(&self.commons, owner);
+        // What has come to the dead is not the host's any more: who had the last canceller of a context shows below.
+        porter::settle();
         let recovered = self.commons.blocks.recover(owner);
         // Behind that: it shows which contexts nobody can cancel any more.
         crate::context::recover(&self.commons, owner);

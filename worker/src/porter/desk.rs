@@ -78,18 +78,17 @@ impl Inside {
         Some(errand)
     }
 
+    /// Takes out the errands for which that is true.
+    fn extract(&mut self, is_over: impl Fn(&dyn Errand) -> bool) -> Vec<Box<dyn Errand>> {
+        let over = self.errands.iter().filter(|(_, errand)| is_over(&***errand));
+        let over: Vec<u64> = over.map(|(number, _)| *number).collect();
+        over.into_iter().filter_map(|number| self.remove(number)).collect()
+    }
+
     /// Takes out what is over.
     fn collect(&mut self, now_ns: u64) -> (Vec<Box<dyn Errand>>, Vec<Waker>) {
-        let is_over = |errand: &dyn Errand| {
-            errand.until_ns().is_some_and(|until_ns| until_ns <= now_ns) || errand.is_done()
-        };
-        let done: Vec<u64> = self
-            .errands
-            .iter()
-            .filter(|(_, errand)| is_over(&***errand))
-            .map(|(number, _)| *number)
-            .collect();
-        let done = done.into_iter().filter_map(|number| self.remove(number)).collect();
+        let is_late = |errand: &dyn Errand| errand.until_ns().is_some_and(|until_ns| until_ns <= now_ns);
+        let done = self.extract(|errand| is_late(errand) || errand.is_done());
         let mut due = Vec::new();
         while self.alarms.keys().next().is_some_and(|alarm| alarm.at_ns <= now_ns) {
             due.extend(self.alarms.pop_first().map(|(_, waker)| waker));
@@ -143,6 +142,12 @@ impl Desk {
 
     pub(super) fn look_again(&self) {
         self.bell.ring();
+    }
+
+    /// Does what is over and quiet.
+    pub(super) fn settle(&self) {
+        let done = self.lock().extract(|errand| errand.is_quiet() && errand.is_done());
+        done.into_iter().for_each(Errand::finish);
     }
 
     /// The thread's work.
