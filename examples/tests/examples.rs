@@ -100,6 +100,11 @@ fn word_count_is_right_whatever_is_killed() {
 }
 
 #[test]
+fn two_programs_find_each_other_by_name() {
+    assert_eq!(printed("named", &[]), "6 words: to be or not to be\n4 words: that is the question\n");
+}
+
+#[test]
 fn big_data_is_summed_where_it_lies() {
     assert_eq!(printed("big_data", &[]), "the sum of 1048576 numbers is 549755289600\n");
 }

@@ -52,7 +52,7 @@ pub mod prelude {
         SharedMemoryConfig, SharedSlice, SharedStr, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
         go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
-    pub use crate::{Canceller, Context, Done, Select, Ticker, Timer};
+    pub use crate::{Canceller, Connect, Context, Done, Select, Ticker, Timer};
     pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
     pub use crate::{StreamReceiver, StreamSender, stream};
 }

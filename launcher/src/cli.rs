@@ -1,5 +1,6 @@
 //! The command line: which subcommands there are, and what their help says beside the flags.
 
+use crate::channels::ChannelsArguments;
 use crate::completions::CompletionsArguments;
 use crate::exit;
 use crate::run::RunArguments;
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Run(Box<RunArguments>),
     /// Show this machine's processors, and where the workers of a runtime would run
     Topo(TopoArguments),
+    /// List the channels that programs have bound to names
+    Channels(ChannelsArguments),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
 }

@@ -3,6 +3,7 @@
 //! Each subcommand has a folder or a file of its own, which holds its arguments and a `run` that returns the exit
 //! code. The launcher has one thread: the kernel ends the program when that thread dies, see `os::child`.
 
+mod channels;
 mod cli;
 mod completions;
 mod exit;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Topo(arguments) => topo::run(&arguments),
+        Command::Channels(arguments) => channels::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     ExitCode::from(code)
