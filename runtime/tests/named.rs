@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
 
 use gorun_runtime::channel::{Connect, bound_names};
-use gorun_runtime::{Channel, NamedError, Receiver, RecvError, Runtime, SendError, Sender, select};
-use gorun_test_programs::{Watchdog, descriptors, eventually, program};
+use gorun_runtime::{
+    Channel, NamedError, Receiver, RecvError, Runtime, SendError, Sender, TaskError, select,
+};
+use gorun_test_programs::{Death, Watchdog, descriptors, eventually, program};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
@@ -476,6 +478,29 @@ fn ends_and_blocks_do_not_travel_between_programs() {
     let task = runtime.task(numbers.sender(), |sender: Sender<u64>| sender.send(1).is_ok()).join();
     assert!(task.is_err(), "{task:?}");
     assert!(numbers.receiver().is_empty());
+}
+
+#[test]
+fn a_task_connects_from_its_worker_and_may_be_killed_there() {
+    let _watchdog = Watchdog::start("a_task_connects_from_its_worker_and_may_be_killed_there");
+    let name = name("a_task_connects");
+    let bound = Channel::<Vec<u64>>::bounded(4).bind(&name).unwrap();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    for round in 0..5 {
+        let task = runtime.task((name.clone(), round), |(name, round): (String, u64)| -> bool {
+            let (sender, receiver) = Channel::<Vec<u64>>::connect(&name).unwrap();
+            sender.send(value(round)).unwrap();
+            let _kept = receiver.take().unwrap();
+            Death::Kill.die()
+        });
+        assert!(matches!(task.join(), Err(TaskError::WorkerLost { .. })));
+        assert!(bound.wait_for_departure(LONG));
+        assert_eq!(bound.receiver().recv(), Ok(value(round)));
+        let alive = runtime.task(name.clone(), |name: String| {
+            Connect::<Vec<u64>>::to(&name).sender().unwrap().send(vec![7]).is_ok()
+        });
+        assert_eq!((alive.join(), bound.receiver().recv()), (Ok(true), Ok(vec![7])));
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use gorun_runtime::channel::Connect;
 use gorun_runtime::{Channel, NamedError};
-use gorun_shm::Segment;
 use gorun_shm::sync::{AtomicU64, Ordering};
+use gorun_shm::{Segment, SegmentError};
 use gorun_test_programs::{Watchdog, eventually, program};
 use gorun_worker::os::{poll, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -114,6 +114,22 @@ fn who_was_let_in_and_goes_on_talking_is_thrown_out() {
         assert!(bound.wait_for_departure(LONG));
         assert!(socket::receive(&connection, true).ok().flatten().is_none());
     }
+}
+
+#[test]
+fn who_only_looks_cannot_write() {
+    let _watchdog = Watchdog::start("who_only_looks_cannot_write");
+    let name = name("who_only_looks");
+    let bound = Channel::<u64>::bounded(4).bind(&name).unwrap();
+    let (_connection, answer) = say(&name, &hello(1, schema_of(&name), 4), &[]);
+    let mut answer = answer.expect("a welcome");
+    assert!(bound.peers()[0].observes);
+    let bytes = usize::try_from(word(&answer, 32)).unwrap();
+    let file = answer.descriptors.pop().expect("the memory");
+    let again = file.try_clone().unwrap();
+    let writable = Segment::attach(file, bytes);
+    assert!(matches!(writable, Err(SegmentError::Refused { .. })), "{writable:?}");
+    assert!(Segment::observe(again, bytes).is_ok());
 }
 
 /// A small generator of numbers that anybody can repeat.

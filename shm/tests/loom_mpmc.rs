@@ -59,6 +59,36 @@ impl Channel {
     }
 }
 
+// Fails without the second look in `peek`.
+#[test]
+fn what_is_looked_at_is_whole_though_its_slot_is_used_again() {
+    model::check(|| {
+        let geometry = Geometry::new(1, 2).unwrap();
+        let words = (0..geometry.words()).map(|_| AtomicU64::new(0)).collect();
+        let channel = Arc::new(Channel { header: Header::default(), words, geometry });
+        send_twice(&channel, 7);
+        let user = {
+            let channel = Arc::clone(&channel);
+            thread::spawn(move || {
+                assert_eq!(channel.receive(worker(1)), Ok(7));
+                send_twice(&channel, 8);
+            })
+        };
+        let mut seen = [0; 2];
+        if let Some(found) = channel.ring().peek(0, &mut seen, |_, _| {}) {
+            assert_eq!(seen, [7 + found.position; 2]);
+        }
+        user.join().unwrap();
+        assert!(channel.ring().peek(0, &mut seen, |_, _| {}).is_some_and(|found| found.position == 1));
+    });
+}
+
+/// A message of two words.
+fn send_twice(channel: &Channel, value: u64) {
+    let claim = channel.ring().claim(worker(0)).unwrap();
+    channel.ring().publish(claim, worker(0), MESSAGE, &[value, value]);
+}
+
 // Fails with a Relaxed store in `publish`, and with a Relaxed load and exchange in `take`.
 #[test]
 fn a_message_is_whole_and_taken_once() {

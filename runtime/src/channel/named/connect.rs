@@ -1,6 +1,6 @@
 //! Connecting to a channel that another program has bound to a name.
 
-use super::board::{Board, Post, Tie, board};
+use super::board::{Post, Tie, board};
 use super::host::{PEERS_MAX, own_user};
 use super::name::Name;
 use super::observer::Observer;
@@ -169,7 +169,7 @@ impl<T: Portable> Connect<T> {
         let (_, blocks) = memory::attach(&welcome, line.file, false, Box::new(tie))?;
         let post = Post::Link { blocks: Arc::downgrade(&blocks), channel, me };
         // Before the ends: from here on the binder's death is heard of.
-        put_up(board, id, socket, post);
+        board.put(id, socket, post);
         let gone = || NamedError::Gone { name: self.name.clone() };
         let attach = |role: &Role| End::attach(&blocks, channel, me, *role).map_err(|_| gone());
         let ends = roles.iter().map(attach).collect::<Result<Vec<_>, _>>()?;
@@ -222,10 +222,6 @@ impl<T: Portable> Connect<T> {
             },
         }
     }
-}
-
-fn put_up(board: &Board, id: u64, socket: Arc<OwnedFd>, post: Post) {
-    board.put(id, socket, post);
 }
 
 fn called(asked: u32) -> &'static str {
