@@ -76,6 +76,20 @@ fn capture_takes_its_variables_along() {
 }
 
 #[test]
+fn tiles_travel_without_a_copy() {
+    let path = env::temp_dir().join(format!("gorun-tiles-{}.pgm", std::process::id()));
+    let text = printed("tiles", &["--pgm", path.to_str().unwrap()]);
+    let picture = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(text.ends_with("2097152 bytes of pixels travelled, 0 were copied\n"), "{text}");
+    let pixels = picture.strip_prefix(b"P5 1024 1024 255\n").unwrap();
+    assert_eq!(pixels.len(), 1 << 20);
+    // The innermost ring ends 40 pixels from the middle.
+    let bright = |x: usize, y: usize| pixels[y * 1024 + x] > 32;
+    assert!((545..560).any(|x| bright(x, 512)) && (515..545).all(|x| !bright(x, 512)));
+}
+
+#[test]
 fn race_ends_with_all_with_the_first_and_with_any() {
     let text = printed("race", &[]);
     let lines: Vec<&str> = text.lines().collect();
