@@ -145,8 +145,15 @@ impl Shape {
         (shape, end)
     }
 
+    /// Offset of the pool's record.
+    #[must_use]
+    pub fn record_offset(&self) -> u64 {
+        self.start
+    }
+
     /// Offset of the first block.
-    pub(super) fn first_byte_offset(&self) -> u64 {
+    #[must_use]
+    pub fn first_byte_offset(&self) -> u64 {
         self.classes[0].bytes_offset
     }
 

@@ -1,5 +1,6 @@
 //! What tests of whole processes stand on: deaths to die, gates to wait at, processes and descriptors to count.
 
+pub mod attack;
 pub mod breakout;
 pub mod chaos;
 pub mod death;

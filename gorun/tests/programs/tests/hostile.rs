@@ -1,117 +1,12 @@
 //! Somebody writes nonsense over the segment of a living runtime: the host answers with errors, and never panics.
 
-use gorun_shm::sync::{AtomicU64, Ordering};
-use gorun_shm::{Segment, ViewSlice};
-use gorun_test_programs::{Watchdog, eventually};
-use gorun_worker::os::socket;
+use gorun_shm::sync::Ordering;
+use gorun_test_programs::Watchdog;
+use gorun_test_programs::attack::{self, Attacked, scribble};
 use gorun_worker::wire::map::{AttachError, Map};
-use rustix::fd::AsFd;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 
-struct Attacked {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    segment: Arc<Segment>,
-    map: Map,
-}
-
-/// Starts the program under a name to which it hands its segment, as to a launcher.
 fn start(test: &str) -> Attacked {
-    let name = format!("gorun-test-hostile-{}-{test}", std::process::id());
-    let listener = socket::listen_abstract(&name).expect("listen under an abstract name");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_attacked"))
-        .env("GORUN_REPORT", &name)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start the program");
-    let mut connection = None;
-    eventually(|| {
-        connection = socket::accept(listener.as_fd()).expect("accept the program");
-        connection.is_some()
-    });
-    let packet =
-        socket::receive(connection.expect("a connection"), true).expect("receive").expect("a packet");
-    let bytes: [u8; 8] = packet.bytes[..].try_into().expect("a size");
-    let file = packet.descriptors.into_iter().next().expect("a descriptor");
-    let bytes = usize::try_from(u64::from_ne_bytes(bytes)).expect("a size");
-    let segment = Segment::attach(file, bytes).expect("map the segment");
-    let map = Map::read(&segment, None).expect("read the map");
-    let stdin = child.stdin.take().expect("a pipe");
-    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("read what it says");
-    assert_eq!(line, "started\n");
-    Attacked { child, stdin, stdout, segment, map }
-}
-
-impl Attacked {
-    fn words(&self, from: u64, to: u64) -> ViewSlice<AtomicU64> {
-        let count = usize::try_from((to - from) / 8).expect("a count");
-        self.segment.view_slice(from, count).expect("words of the segment")
-    }
-
-    /// Where the tables of the blocks begin: behind the notice rings, on the next page.
-    fn blocks_start(&self) -> u64 {
-        let shape = self.map.shape;
-        let words = u64::from(shape.records) * u64::from(shape.notice_slots) * 8;
-        (self.map.notice_words + words).next_multiple_of(4096)
-    }
-
-    /// Ends the program and asserts that it ended as an honest one does.
-    fn end(mut self) {
-        drop(self.stdin);
-        let mut said = String::new();
-        self.stdout.read_to_string(&mut said).expect("read what it says");
-        let status = self.child.wait().expect("wait for the program");
-        let mut complaints = String::new();
-        self.child
-            .stderr
-            .take()
-            .expect("a pipe")
-            .read_to_string(&mut complaints)
-            .expect("read its complaints");
-        assert!(status.success() && said.ends_with("dropped\n"), "{status}: {said}\n{complaints}");
-        assert!(!complaints.contains("panicked"), "{complaints}");
-    }
-}
-
-/// Numbers that look random and are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Small, large, or anything.
-    fn word(&mut self) -> u64 {
-        match self.next() % 6 {
-            0 => 0,
-            1 => u64::MAX,
-            2 => self.next() % 64,
-            3 => 1 << (self.next() % 64),
-            4 => (self.next() % 4) | (self.next() << 32),
-            _ => self.next(),
-        }
-    }
-}
-
-fn scribble(attacked: &Attacked, from: u64, to: u64, times: usize) {
-    let words = attacked.words(from, to);
-    let mut numbers = Numbers(0x5EED_0000_0000_0001 ^ from.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    for _ in 0..times {
-        let place = usize::try_from(numbers.next()).unwrap_or(0) % words.len();
-        words[place].store(numbers.word(), Ordering::Relaxed); // Relaxed: nonsense needs no order.
-        std::hint::spin_loop();
-    }
+    attack::start(env!("CARGO_BIN_EXE_attacked"), test)
 }
 
 #[test]
@@ -123,7 +18,7 @@ fn nonsense_in_lane_headers_gives_errors() {
         scribble(&attacked, from, to, 50);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -135,7 +30,7 @@ fn nonsense_in_notice_rings_gives_errors() {
         scribble(&attacked, from, to, 500);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -147,7 +42,7 @@ fn nonsense_in_block_tables_gives_errors() {
         scribble(&attacked, from, from + (1 << 20), 2000);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -160,7 +55,7 @@ fn nonsense_in_the_books_gives_numbers_not_panics() {
         scribble(&attacked, from, to, 2000);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -172,7 +67,7 @@ fn nonsense_in_worker_records_gives_errors() {
         scribble(&attacked, from, to, 100);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -196,7 +91,7 @@ fn a_header_that_was_changed_is_refused_by_name() {
     assert!(matches!(wrong(4, u64::MAX), AttachError::Shape));
     assert!(matches!(wrong(6, 3), AttachError::Shape));
     assert!(matches!(wrong(9, 1 << 40), AttachError::Shape));
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -208,7 +103,7 @@ fn nonsense_in_slots_gives_errors() {
         scribble(&attacked, from, to, 20_000);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
 
 #[test]
@@ -221,5 +116,5 @@ fn nonsense_everywhere_does_not_hang_the_host() {
         scribble(&attacked, from, to, 20_000);
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
-    attacked.end();
+    let _ = attacked.end();
 }
