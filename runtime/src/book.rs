@@ -192,7 +192,6 @@ impl Book {
     }
 
     /// The position of the next task.
-    #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.tail
     }

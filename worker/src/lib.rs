@@ -14,6 +14,7 @@ pub mod exit;
 pub mod find;
 pub mod function;
 pub mod hold;
+pub mod in_flight;
 pub mod inline;
 pub mod jail;
 pub mod lane;

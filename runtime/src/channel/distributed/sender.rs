@@ -306,6 +306,7 @@ pub(super) fn with_value<A, B>(error: SendError<A>, other: impl FnOnce(A) -> B) 
         SendError::Disconnected(value) => SendError::Disconnected(other(value)),
         SendError::Damaged(value) => SendError::Damaged(other(value)),
         SendError::Unsendable { value, reason } => SendError::Unsendable { value: other(value), reason },
+        SendError::Done { value, reason } => SendError::Done { value: other(value), reason },
         SendError::NoChannel { value, reason } => SendError::NoChannel { value: other(value), reason },
     }
 }
