@@ -184,3 +184,27 @@ fn a_sleeping_receiver_is_woken_when_the_one_woken_instead_dies() {
         assert!(values == 3 || killed && values == 2, "{got:?}");
     }
 }
+
+#[test]
+fn a_channel_that_is_opened_while_a_worker_is_buried_has_its_ends() {
+    let _watchdog = Watchdog::start("a_channel_that_is_opened_while_a_worker_is_buried_has_its_ends");
+    let runtime = runtime(2);
+    let (sender, receiver) = on::<u64>(&runtime, 4);
+    std::thread::scope(|scope| {
+        let opens = scope.spawn(|| {
+            let mut opened = 0_u64;
+            while !receiver.is_closed() {
+                let (near, far) = on::<u64>(&runtime, 2);
+                assert_eq!((near.send(opened), far.recv()), (Ok(()), Ok(opened)));
+                opened += 1;
+            }
+            opened
+        });
+        for round in 0..30_u64 {
+            let dying = runtime.task(round, |_| -> bool { Death::Kill.die() });
+            assert!(matches!(dying.join(), Err(TaskError::WorkerLost { .. })));
+        }
+        assert!(sender.close());
+        assert!(opens.join().unwrap() > 0);
+    });
+}

@@ -122,6 +122,13 @@ impl End {
         // Fails only over words that another process has written: then there is no such owner either.
         let block = block.enliven().map_err(|_| not_an_owner)?;
         let header = block.view::<Header>(0).map_err(|_| not_an_owner)?;
+        let words = block.view_slice(Geometry::HEADER_BYTES, geometry.words()).map_err(|_| not_an_owner)?;
+        let me = Holder::of(owner).ok_or(not_an_owner)?;
+        // Before the head is written: a recoverer that finds the channel from then on finds that it has ends.
+        let ring = Ring::new(&header, &words, geometry);
+        if !(ring.join(Role::Sender, me) && ring.join(Role::Receiver, me)) {
+            return Err(not_an_owner);
+        }
         header.format(geometry, terms);
         let sender = Self::hold(block.clone(), Role::Sender).map_err(|_| not_an_owner)?;
         let receiver = Self::hold(block, Role::Receiver).map_err(|_| not_an_owner)?;
