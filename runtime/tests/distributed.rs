@@ -10,10 +10,6 @@ use gorun_runtime::{
 use gorun_test_programs::{Death, Gate, Watchdog, eventually, gate};
 use gorun_worker::codec::Portable;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// Whose, which number of its owner.
@@ -390,7 +386,12 @@ fn gathering_tells_of_each_member_what_it_gave_or_why_not() {
         Err(GatherError::Left),
         Err(GatherError::Unreadable),
     ];
-    assert_eq!(gathered, ids.iter().copied().zip(expected).collect::<Vec<_>>());
+    let expected: Vec<_> = ids.iter().copied().zip(expected).collect();
+    assert!(gathered.iter().all(|one| expected.contains(one)), "{gathered:?}");
+    // The two that went may have been gone before.
+    let stayed: Vec<_> =
+        gathered.iter().map(|(id, _)| *id).filter(|id| *id != ids[1] && *id != ids[2]).collect();
+    assert_eq!(stayed, [ids[0], ids[3]]);
     let late = sender.gather::<String>(Duration::from_millis(5));
     assert_eq!(late, [(ids[0], Err(GatherError::TimedOut)), (ids[3], Err(GatherError::TimedOut))]);
     drop((sender, receiver));
@@ -451,79 +452,6 @@ fn a_task_opens_a_channel_that_others_use() {
         runtime.task(sender.clone(), |sender: DistributedSender<Numbered>| sender.send((1, 3)).is_ok());
     assert_eq!(task.join(), Ok(true));
     assert_eq!((receiver.recv(), receiver.recv()), (Ok((1, 2)), Ok((1, 3))));
-}
-
-#[test]
-fn sending_and_receiving_are_futures() {
-    let _watchdog = Watchdog::start("sending_and_receiving_are_futures");
-    let runtime = runtime(1);
-    for strict in [false, true] {
-        let channel = numbers(2).partitions(4).members(4);
-        let channel = if strict { channel.strict() } else { channel };
-        let (sender, receiver) = open(&runtime, channel);
-        let task = runtime.task(receiver.clone(), |mut receiver: DistributedReceiver<u64>| {
-            let mut sum = 0;
-            while let Ok(number) = block_on(receiver.recv_async()) {
-                sum += number;
-            }
-            sum
-        });
-        let sent = std::thread::scope(|scope| {
-            let here = scope.spawn(|| {
-                let mut receiver = receiver.clone();
-                std::iter::from_fn(|| block_on(receiver.recv_async()).ok()).sum::<u64>()
-            });
-            for number in 0..500 {
-                block_on(sender.send_async(number)).unwrap();
-            }
-            drop(sender);
-            here.join().unwrap()
-        });
-        assert_eq!(sent + task.join().unwrap(), 499 * 500 / 2);
-    }
-    let (sender, mut receiver) = open(&runtime, numbers(1).partitions(1));
-    // A future that is dropped leaves nothing behind.
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(pin!(receiver.recv_async()).poll(&mut context).is_pending());
-    sender.send(7).unwrap();
-    assert!(pin!(sender.send_async(8)).poll(&mut context).is_pending());
-    assert_eq!((receiver.recv(), receiver.try_recv()), (Ok(7), Err(RecvError::Empty)));
-}
-
-/// Waits for a future on this thread.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
-#[test]
-fn threads_are_members_where_there_are_no_processes() {
-    let _watchdog = Watchdog::start("threads_are_members_where_there_are_no_processes");
-    let runtime = Runtime::builder().workers(2).processes(false).build().unwrap();
-    let (sender, receiver) = open(&runtime, numbered(64).strict());
-    let counts: Vec<_> = (0..2)
-        .map(|_| {
-            runtime
-                .task(receiver.clone(), |mut receiver: DistributedReceiver<Numbered>| receiver.iter().count())
-        })
-        .collect();
-    sender.send_batch((0..500).map(|n| (n % 50, n))).unwrap();
-    drop(sender);
-    assert_eq!(counts.into_iter().map(|count| count.join().unwrap()).sum::<usize>(), 500);
 }
 
 /// Tells every message to the host, and waits for it to have come through before it asks for the next.

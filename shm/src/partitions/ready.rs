@@ -205,13 +205,19 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Lanes that will never have a message again, as far as somebody has looked.
+    #[must_use]
+    pub fn over(&self) -> Lanes {
+        let mut words = [0; WORDS];
+        for (word, place) in words.iter_mut().zip(&self.header.over.words) {
+            *word = place.load(Ordering::Acquire); // Acquire: pairs with the exchange in `end_lane`.
+        }
+        Lanes::from_words(words)
+    }
+
     /// True if no lane will ever have a message again.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        // Acquire: pairs with the exchange in `end_lane`.
-        (0..self.lanes.len()).all(|lane| {
-            let (word, bit) = bit(lane);
-            self.header.over.words[word].load(Ordering::Acquire) & bit != 0
-        })
+        Lanes::below(self.lanes.len()).without(&self.over()).is_empty()
     }
 }

@@ -27,7 +27,8 @@ impl<T> Errand for Wake<T> {
 
     fn is_done(&self) -> bool {
         let has_ended = self.ends.pile.end().map_or(true, |end| self.ends.how_it_ended(end).is_some());
-        self.outlook.has_changed(has_ended)
+        let has_straggled = self.outlook.straggler().is_some_and(|lane| !self.ends.is_flowing(lane));
+        self.outlook.has_changed(has_ended) || has_straggled
     }
 
     fn finish(self: Box<Self>) {
@@ -68,8 +69,11 @@ impl<T: Portable> DistributedRecvFuture<'_, T> {
         let DistributedReceiver { member, ends } = &*self.receiver;
         let posts = member.as_ref().and_then(|member| {
             let outlook = Arc::new(member.outlook());
-            let end = ends.pile.end().ok()?;
-            Some(([outlook.post()?, Post::at(end.place(), Which::NotFull)], outlook))
+            let end = match outlook.straggler().and_then(|lane| ends.end(lane)) {
+                Some(straggler) => Post::at(straggler.place(), Which::NotEmpty),
+                None => Post::at(ends.pile.end().ok()?.place(), Which::NotFull),
+            };
+            Some(([outlook.post()?, end], outlook))
         });
         if let Some((posts, outlook)) = posts {
             self.asked = posts.map(|post| {

@@ -123,7 +123,7 @@ pub(super) fn gather<R: Portable>(
         (pending.is_empty() || is_over).then_some(())
     };
     let arm = || Armed::at(table.header().changed(), end.ring().header().not_empty());
-    let _ = wait(patience, desk.standard().spin_ticks, &mut attempt, arm);
+    let _ = wait(patience, desk.standard().spin_ticks, &mut attempt, arm, || true);
     gathered.extend(pending.into_iter().map(|member| (member, Err(GatherError::TimedOut))));
     gathered.sort_by_key(|(member, _)| *member);
     gathered

@@ -80,8 +80,10 @@ struct Rounds {
     /// Where the next look begins.
     cursor: usize,
     turn: u32,
-    /// True once it has looked at all its lanes because nothing will be sent any more.
+    /// True once it has looked at its lanes because nothing will be sent any more.
     has_swept: bool,
+    /// Of those, one whose own channel had not ended when it was looked at.
+    straggler: Option<usize>,
 }
 
 /// What a look at one lane gave.
@@ -101,8 +103,17 @@ impl Member {
         let open = if desk.is_strict() { Lanes::default() } else { Lanes::below(table.partition_count()) };
         let none = Lanes::default();
         let (cursor, turn, has_swept) = (id.slot(), 0, false);
-        let rounds =
-            Rounds { epoch: None, own: none, missing: none, owed: none, open, cursor, turn, has_swept };
+        let rounds = Rounds {
+            epoch: None,
+            own: none,
+            missing: none,
+            owed: none,
+            open,
+            cursor,
+            turn,
+            has_swept,
+            straggler: None,
+        };
         Ok(Self { seat: Arc::new(Seat { desk: Arc::clone(desk), id, held }), rounds })
     }
 
@@ -121,8 +132,13 @@ impl Member {
 
     /// What to look at while it waits without a thread.
     pub(super) fn outlook(&self) -> Outlook {
-        let Rounds { epoch, own, missing, open, has_swept, .. } = self.rounds;
-        Outlook { seat: Arc::clone(&self.seat), epoch, lanes: own.or(&open), missing, has_swept }
+        let Rounds { epoch, own, missing, open, has_swept, straggler, .. } = self.rounds;
+        Outlook { seat: Arc::clone(&self.seat), epoch, lanes: own.or(&open), missing, has_swept, straggler }
+    }
+
+    /// A lane whose end tells that another attempt is worth it.
+    pub(super) fn straggler(&self) -> Option<usize> {
+        self.rounds.straggler
     }
 
     /// Nobody waits for it any more.
@@ -140,30 +156,35 @@ impl Member {
     /// One attempt to get something out of a lane by `look`: its own lanes first, then, unless consumption is strict, any
     /// partition. None if there is nothing, and waiting may help.
     ///
-    /// `has_ended` is asked when there is nothing: how it ends, if nothing will be sent any more.
+    /// `has_ended` says how it ends, if nothing will be sent any more; `is_flowing` of a lane whether its own channel does not
+    /// know that yet: somebody may hold an end a moment longer.
     pub(super) fn attempt<R>(
         &mut self,
         mut look: impl FnMut(usize, MemberId) -> Look<R>,
         has_ended: impl Fn() -> Option<RecvError>,
+        is_flowing: impl Fn(usize) -> bool,
     ) -> Option<Result<(R, usize), RecvError>> {
         let Self { seat, rounds } = self;
         rounds.follow(seat);
         let table = seat.desk.table();
-        loop {
-            if let Some(got) = rounds.look_around(seat, &mut look) {
-                return Some(Ok(got));
+        if let Some((got, lane)) = rounds.look_around(seat, &mut look) {
+            if has_ended().is_some() {
+                // While it was read, others could not see whether it was the last one.
+                table.announce(lane, !seat.desk.is_strict());
             }
-            let ended = has_ended()?;
-            if table.is_over() {
-                return Some(Err(ended));
-            }
-            if rounds.has_swept {
-                return None;
-            }
-            // No message announces the end: each lane is looked at once more.
-            rounds.has_swept = true;
-            table.set_all_ready();
+            return Some(Ok((got, lane)));
         }
+        let ended = has_ended()?;
+        // No message announces the end: what has not ended is looked at once more.
+        rounds.has_swept = true;
+        let rest = rounds.own.or(&rounds.open).without(&table.over());
+        // Asked before the look: what ends from here on tells whoever waits for it.
+        rounds.straggler = rest.iter().find(|lane| is_flowing(*lane));
+        rest.iter().for_each(|lane| table.mark(lane));
+        if let Some(got) = rounds.look_around(seat, &mut look) {
+            return Some(Ok(got));
+        }
+        table.is_over().then_some(Err(ended))
     }
 }
 
@@ -174,9 +195,15 @@ pub(super) struct Outlook {
     lanes: Lanes,
     missing: Lanes,
     has_swept: bool,
+    straggler: Option<usize>,
 }
 
 impl Outlook {
+    /// See [`Member::straggler`].
+    pub(super) fn straggler(&self) -> Option<usize> {
+        self.straggler
+    }
+
     /// The gate at which others wake the member.
     pub(super) fn post(&self) -> Option<Post> {
         self.seat.desk.post(self.seat.id)
@@ -225,6 +252,8 @@ impl Rounds {
         for lane in self.missing.iter().filter(|lane| table.claim(*lane, seat.id)) {
             self.missing.remove(lane);
             self.own.insert(lane);
+            // The last owner may have left between an empty look and the next.
+            table.mark(lane);
         }
     }
 

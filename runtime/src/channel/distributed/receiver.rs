@@ -16,6 +16,7 @@ use gorun_worker::codec::Portable;
 use gorun_worker::end::End;
 use gorun_worker::parcel::Living;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::Cell;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
@@ -184,10 +185,24 @@ impl<T: Portable> DistributedReceiver<T> {
         let (ends, seat) = (&*self.ends, Arc::clone(member.seat()));
         let end = ends.pile.end().map_err(RecvError::NoChannel)?;
         let has_ended = || ends.how_it_ended(end);
-        let attempt = || member.attempt(|lane, me| look(ends, lane, me), has_ended);
+        let straggler = Cell::new(None);
+        let attempt = || {
+            let look = |lane, me| look(ends, lane, me);
+            let attempted = member.attempt(look, has_ended, |lane| ends.is_flowing(lane));
+            straggler.set(member.straggler());
+            attempted
+        };
         // When the last sender is gone, wherever it was, those who wait for room for their contributions are told.
-        let arm = || Armed::member(Member::about_to_sleep(&seat), end.ring().header().not_full());
-        let next = wait(patience, ends.desk.standard().spin_ticks, attempt, arm);
+        let ended = end.ring().header().not_full();
+        let armed_for = Cell::new(None);
+        let arm = || {
+            armed_for.set(straggler.get());
+            let straggler = straggler.get().and_then(|lane| ends.end(lane));
+            let other = straggler.map_or(ended, |end| end.place().header().not_empty());
+            Armed::member(Member::about_to_sleep(&seat), other)
+        };
+        let is_current = || straggler.get() == armed_for.get();
+        let next = wait(patience, ends.desk.standard().spin_ticks, attempt, arm, is_current);
         let too_late = if patience == Patience::None { RecvError::Empty } else { RecvError::TimedOut };
         next.unwrap_or(Err(too_late))
     }
@@ -221,6 +236,20 @@ impl<T: Portable> ReceiverEnds<T> {
 }
 
 impl<T> ReceiverEnds<T> {
+    /// The end of the channel that a lane is.
+    pub(super) fn end(&self, lane: usize) -> Option<&End> {
+        let end = match lane.checked_sub(self.partitions.len()) {
+            None => self.partitions.get(lane)?.end(),
+            Some(slot) => self.inboxes.get(slot)?.end(),
+        };
+        end.ok().map(|end| &**end)
+    }
+
+    /// True if a lane may have new messages, as far as its own channel knows.
+    pub(super) fn is_flowing(&self, lane: usize) -> bool {
+        self.end(lane).is_some_and(|end| !end.ring().standing().is_over())
+    }
+
     /// If nothing will be sent any more: what to say when everything was received.
     pub(super) fn how_it_ended(&self, pile: &End) -> Option<RecvError> {
         let standing = pile.ring().standing();

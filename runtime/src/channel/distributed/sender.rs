@@ -281,7 +281,7 @@ impl<T: Portable> DistributedSender<T> {
             }
         };
         let arm = || Armed::at(end.ring().header().not_full(), table.header().changed());
-        let sent = wait(Patience::Endless, self.ends.desk.standard().spin_ticks, attempt, arm);
+        let sent = wait(Patience::Endless, self.ends.desk.standard().spin_ticks, attempt, arm, || true);
         table.announce(table.inbox(member.slot()), false);
         // Others may wait for room too.
         end.ring().pass_on_room();

@@ -29,7 +29,7 @@ impl<'a> Armed<'a> {
 }
 
 /// Repeats `attempt` until it gives something or patience is over. Between attempts the thread runs tasks of its own if
-/// it is a worker's, spins for so long, then sleeps.
+/// it is a worker's, spins for so long, then sleeps, unless by the last attempt other gates are to be armed: `is_current`.
 ///
 /// # Blocking
 /// So long.
@@ -39,6 +39,7 @@ pub(super) fn wait<'a, R>(
     spin_ticks: u64,
     mut attempt: impl FnMut() -> Option<R>,
     arm: impl Fn() -> Armed<'a>,
+    is_current: impl Fn() -> bool,
 ) -> Option<R> {
     if let Some(result) = attempt() {
         return Some(result);
@@ -46,7 +47,7 @@ pub(super) fn wait<'a, R>(
     if patience == Patience::None {
         return None;
     }
-    wait_long(patience, spin_ticks, &mut attempt, &arm)
+    wait_long(patience, spin_ticks, &mut attempt, (&arm, &is_current))
 }
 
 #[cold]
@@ -54,7 +55,7 @@ fn wait_long<'a, R>(
     patience: Patience,
     spin_ticks: u64,
     attempt: &mut dyn FnMut() -> Option<R>,
-    arm: &dyn Fn() -> Armed<'a>,
+    (arm, is_current): (&dyn Fn() -> Armed<'a>, &dyn Fn() -> bool),
 ) -> Option<R> {
     let duty = context::duty();
     let started = ticks::now();
@@ -82,6 +83,9 @@ fn wait_long<'a, R>(
         let armed = arm();
         if let Some(result) = attempt() {
             return Some(result);
+        }
+        if !is_current() {
+            continue;
         }
         match &duty {
             Some(duty) => duty.wait_in_task(|| futex::wait_any(&armed.words, left)),
