@@ -250,7 +250,7 @@ fn the_death_of_the_binder_ends_the_channel_for_the_others() {
         kill(child);
         assert_eq!(sleeper.join().unwrap(), Err(RecvError::Disconnected));
         let refused = filling.join().unwrap().unwrap();
-        assert!(matches!(refused, SendError::Disconnected(_)), "{refused:?}");
+        assert!(matches!(refused, SendError::Closed(_)), "{refused:?}");
         let received: Vec<String> = receiver.iter().collect();
         assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
         let expected: Vec<String> =

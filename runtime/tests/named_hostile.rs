@@ -106,10 +106,13 @@ fn who_was_let_in_and_goes_on_talking_is_thrown_out() {
     let name = name("who_goes_on_talking");
     let bound = Channel::<u64>::bounded(4).bind(&name).unwrap();
     let schema = schema_of(&name);
-    for more in [hello(1, schema, 1), vec![7], vec![1; 32_000]] {
+    let joined = b"gorunin1".to_vec();
+    for more in [hello(1, schema, 1), vec![7], vec![1; 32_000], joined.clone()] {
         let (connection, answer) = say(&name, &hello(1, schema, 3), &[]);
         assert_eq!(answer.map(|answer| answer.descriptors.len()), Some(1));
-        assert_eq!(bound.peers().len(), 1);
+        assert!(!bound.peers()[0].joined);
+        socket::send(&connection, &joined, &[]).unwrap();
+        assert!(bound.wait_for_peers(1, LONG));
         socket::send(&connection, &more, &[]).unwrap();
         assert!(bound.wait_for_departure(LONG));
         assert!(socket::receive(&connection, true).ok().flatten().is_none());

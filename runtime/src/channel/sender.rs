@@ -292,9 +292,6 @@ pub(super) fn try_claim(end: &End, rules: Rules) -> Option<Result<Claim, NoClaim
 
 fn ended(end: &End) -> NoClaim {
     let standing = end.ring().standing();
-    if end.blocks().is_orphaned() {
-        return NoClaim::Disconnected;
-    }
     if standing.is_closed() || standing.is_shut() { NoClaim::Closed } else { NoClaim::Disconnected }
 }
 

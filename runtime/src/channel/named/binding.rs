@@ -146,7 +146,8 @@ fn spin_ticks() -> u64 {
 ///
 /// Dropped, it gives the name up: those who are connected stay so, and the channel ends as every channel does, when the last
 /// sender or the last receiver is gone. This process recovers what programs leave behind that are killed; if it ends itself,
-/// the channel ends for all: what was sent is received, then they are [`Disconnected`](crate::RecvError::Disconnected).
+/// the channel ends for all: senders find it closed, receivers receive what was sent and are
+/// [`Disconnected`](crate::RecvError::Disconnected) then.
 pub struct NamedChannel<T> {
     name: String,
     listener: Option<u64>,
@@ -180,19 +181,19 @@ impl<T> NamedChannel<T> {
         (self.sender.clone(), self.receiver.clone())
     }
 
-    /// The programs that are connected now; one that has connected twice is there twice.
+    /// The programs that are connected now, those about to be among them; one that has connected twice is there twice.
     #[must_use]
     pub fn peers(&self) -> Vec<NamedPeer> {
         self.host.peers()
     }
 
-    /// Waits until at least `count` connections are there, at most `limit`; false if they did not come.
+    /// Waits until at least `count` connections have their ends, at most `limit`; false if they did not come.
     ///
     /// # Blocking
     /// Until then.
     #[must_use]
     pub fn wait_for_peers(&self, count: usize, limit: Duration) -> bool {
-        self.host.wait_for(limit, |found| found >= count)
+        self.host.wait_for(limit, |peers| peers.iter().filter(|peer| peer.joined).count() >= count)
     }
 
     /// Waits until nobody is connected, at most `limit`; false if somebody is still.
@@ -201,7 +202,7 @@ impl<T> NamedChannel<T> {
     /// Until then.
     #[must_use]
     pub fn wait_for_departure(&self, limit: Duration) -> bool {
-        self.host.wait_for(limit, |found| found == 0)
+        self.host.wait_for(limit, <[NamedPeer]>::is_empty)
     }
 
     /// Numbers of the channel.

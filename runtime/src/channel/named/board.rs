@@ -175,13 +175,14 @@ impl Board {
                 }
                 Heard::Packet(_) | Heard::End => drop(self.take(id)),
             },
-            // Who was let in has nothing more to say: a packet is taken for the end, too.
-            Post::Peer(host) => {
-                if !matches!(hear(socket), Heard::Nothing) {
+            Post::Peer(host) => match hear(socket) {
+                Heard::Nothing => {}
+                Heard::Packet(bytes) if host.hear(id, &bytes) => {}
+                Heard::Packet(_) | Heard::End => {
                     drop(self.take(id));
                     host.lose(id);
                 }
-            }
+            },
             Post::Link { blocks, channel, me } => {
                 if !matches!(hear(socket), Heard::Nothing) {
                     drop(self.take(id));

@@ -4,7 +4,7 @@ use super::board::{Post, Tie, board};
 use super::host::{PEERS_MAX, own_user};
 use super::name::Name;
 use super::observer::Observer;
-use super::packet::{Hello, OBSERVE, RECEIVE, Refusal, SEND, VERSION, Welcome};
+use super::packet::{Hello, JOINED, OBSERVE, RECEIVE, Refusal, SEND, VERSION, Welcome};
 use super::{NamedError, memory, schema};
 use crate::channel::{Channel, Receiver, Sender};
 use gorun_shm::ring::mpmc::Role;
@@ -153,10 +153,13 @@ impl<T: Portable> Connect<T> {
     pub fn observer(self) -> Result<Observer<T>, NamedError> {
         let board = board()?;
         let line = self.dial(OBSERVE)?;
-        let tie = Box::new(Tie::new(board, Arc::new(line.socket)));
+        let socket = Arc::new(line.socket);
+        let tie = Box::new(Tie::new(board, Arc::clone(&socket)));
         let (segment, blocks) = memory::attach(&line.welcome, line.file, true, tie)?;
-        Observer::new(&segment, blocks, line.welcome.block(), line.schema)
-            .ok_or(NamedError::NoChannel { name: self.name })
+        let observer = Observer::new(&segment, blocks, line.welcome.block(), line.schema)
+            .ok_or(NamedError::NoChannel { name: self.name.clone() })?;
+        socket::send(&*socket, &JOINED, &[]).map_err(|_| NamedError::Gone { name: self.name })?;
+        Ok(observer)
     }
 
     fn ends(self, asked: u32, roles: &[Role]) -> Result<Vec<Arc<End>>, NamedError> {
@@ -169,13 +172,15 @@ impl<T: Portable> Connect<T> {
         let (_, blocks) = memory::attach(&welcome, line.file, false, Box::new(tie))?;
         let post = Post::Link { blocks: Arc::downgrade(&blocks), channel, me };
         // Before the ends: from here on the binder's death is heard of.
-        board.put(id, socket, post);
+        board.put(id, Arc::clone(&socket), post);
         let gone = || NamedError::Gone { name: self.name.clone() };
         let attach = |role: &Role| End::attach(&blocks, channel, me, *role).map_err(|_| gone());
         let ends = roles.iter().map(attach).collect::<Result<Vec<_>, _>>()?;
         if ends.iter().any(|end| end.terms().kind != line.schema) {
             return Err(NamedError::NoChannel { name: self.name });
         }
+        // Only now does the binder count on this program: its own ends may be the last until here.
+        socket::send(&*socket, &JOINED, &[]).map_err(|_| gone())?;
         Ok(ends)
     }
 

@@ -1,7 +1,7 @@
 //! Host: a bound name as its binder has it, and who is connected.
 
 use super::NamedError;
-use super::packet::{Hello, OBSERVE, RECEIVE, Refusal, SEND, VERSION, Welcome};
+use super::packet::{Hello, JOINED, OBSERVE, RECEIVE, Refusal, SEND, VERSION, Welcome};
 use super::recover;
 use gorun_shm::blocks::Limits;
 use gorun_shm::{OwnerId, Segment};
@@ -42,6 +42,8 @@ pub struct NamedPeer {
     pub receives: bool,
     /// It looks on.
     pub observes: bool,
+    /// It has its ends. Before that it was let in, and is about to take them.
+    pub joined: bool,
 }
 
 /// One connection of a peer.
@@ -149,11 +151,25 @@ impl Host {
             sends: asked & SEND != 0,
             receives: asked & RECEIVE != 0,
             observes: asked == OBSERVE,
+            joined: false,
         };
         state.peers.insert(id, Guest { peer, owner });
         drop(state);
         self.changed.notify_all();
         Ok(owner.unwrap_or(OwnerId::NONE))
+    }
+
+    /// Hears what somebody says who was let in; false if that is nothing it may say.
+    pub(super) fn hear(&self, id: u64, bytes: &[u8]) -> bool {
+        let mut state = self.lock();
+        let Some(guest) = state.peers.get_mut(&id).filter(|guest| !guest.peer.joined && bytes == JOINED)
+        else {
+            return false;
+        };
+        guest.peer.joined = true;
+        drop(state);
+        self.changed.notify_all();
+        true
     }
 
     /// The connection is over: what its program had in the channel is recovered, and only then its number is free.
@@ -176,11 +192,15 @@ impl Host {
     }
 
     /// Waits until `condition` holds of those who are connected; false if it did not within `limit`.
-    pub(super) fn wait_for(&self, limit: Duration, condition: impl Fn(usize) -> bool) -> bool {
+    pub(super) fn wait_for(&self, limit: Duration, condition: impl Fn(&[NamedPeer]) -> bool) -> bool {
+        let holds = |state: &State| {
+            let peers: Vec<NamedPeer> = state.peers.values().map(|guest| guest.peer).collect();
+            condition(&peers)
+        };
         let state = self.lock();
-        let waited = self.changed.wait_timeout_while(state, limit, |state| !condition(state.peers.len()));
+        let waited = self.changed.wait_timeout_while(state, limit, |state| !holds(state));
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        condition(state.peers.len())
+        holds(&state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

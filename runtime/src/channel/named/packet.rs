@@ -5,7 +5,8 @@
 //!   Hello: version, schema, roles   ---->   looks at the credentials, the version, the schema, the roles
 //!                                   <----   Welcome: its number, the shape of the memory; the memory's descriptor
 //!                                   <----   or Welcome with the reason why not, and no descriptor
-//!   joins the census of the channel         ...
+//!   joins the census of the channel
+//!   JOINED                          ---->   counts it among those who are there
 //!   hangs up                        ---->   recovers what it had
 //! ```
 
@@ -17,6 +18,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"gorunnm1");
 /// Version of these packets, of the memory they lead to, and of how values are encoded in it: raised with each change of
 /// `codec`, `letter`, the ring of channels, the blocks, or this file. Programs of different versions refuse each other.
 pub(super) const VERSION: u64 = 1;
+
+/// Said once by who was let in, when it has joined the channel.
+pub(super) const JOINED: [u8; 8] = *b"gorunin1";
 
 /// What is asked for, as bits.
 pub(super) const SEND: u32 = 1;

@@ -47,8 +47,6 @@ pub(super) fn bury_peer(place: &Place, dead: OwnerId) {
 
 /// The others' part when the binder has hung up or died: `me` is one of them.
 pub(super) fn bury_binder(blocks: &Arc<Blocks>, channel: BlockHandle, me: OwnerId) {
-    // First: who looks at the channel from now on waits for nobody.
-    blocks.orphan();
     let (Some(holder), Ok(block)) = (Holder::of(me), SharedBlock::hold(blocks, channel, me)) else { return };
     let Ok(place) = Place::open(block) else { return };
     let ring = place.ring();
@@ -56,6 +54,8 @@ pub(super) fn bury_binder(blocks: &Arc<Blocks>, channel: BlockHandle, me: OwnerI
         ring.recover(Holder::HOST, holder, |_| {}, |stuck| give_back(stuck, blocks, OwnerId::HOST, me));
     tracing::debug!(?recovered, "the binder of a named channel is gone");
     ring.close();
+    // Not sooner: who finds a message in somebody's hands from now on does not wait for it.
+    blocks.orphan();
     ring.bury(Holder::HOST);
     ring.header().arrived().wake_all();
     porter::look_again();
