@@ -138,10 +138,18 @@ impl Segment {
     #[cfg(feature = "shared_memory")]
     pub fn copy_out(&self, offset: u64, into: &mut [u8]) -> Result<(), OutOfSegment> {
         let first = self.place::<u8>(offset, into.len())?.as_ptr();
-        for (at, byte) in into.iter_mut().enumerate() {
-            // SAFETY: valid for reads: `place` checked all bytes, and the mapping lives as long as `self`. Volatile,
-            // because another process may write it meanwhile.
-            *byte = unsafe { first.wrapping_add(at).read_volatile() };
+        // Whole words where there are any: eight times as fast.
+        let words = if first.cast::<u64>().is_aligned() { into.len() / 8 } else { 0 };
+        let (wordwise, bytewise) = into.split_at_mut(words * 8);
+        for (at, word) in wordwise.chunks_exact_mut(8).enumerate() {
+            // SAFETY: valid for reads: `place` checked all bytes, and the mapping lives as long as `self`; aligned: looked at
+            // above. Volatile, because another process may write it meanwhile.
+            let found = unsafe { first.cast::<u64>().wrapping_add(at).read_volatile() };
+            word.copy_from_slice(&found.to_ne_bytes());
+        }
+        for (at, byte) in bytewise.iter_mut().enumerate() {
+            // SAFETY: as above; a byte has no alignment.
+            *byte = unsafe { first.wrapping_add(words * 8 + at).read_volatile() };
         }
         Ok(())
     }
@@ -153,10 +161,18 @@ impl Segment {
     #[cfg(feature = "shared_memory")]
     pub fn copy_in(&self, offset: u64, from: &[u8]) -> Result<(), OutOfSegment> {
         let first = self.place::<u8>(offset, from.len())?.as_ptr();
-        for (at, byte) in from.iter().enumerate() {
-            // SAFETY: valid for writes: as in `copy_out`; a private or shared mapping of this segment can be written. No
-            // reference to these bytes exists: views are of atomics, and volatile accesses may race with theirs.
-            unsafe { first.wrapping_add(at).write_volatile(*byte) };
+        let words = if first.cast::<u64>().is_aligned() { from.len() / 8 } else { 0 };
+        let (wordwise, bytewise) = from.split_at(words * 8);
+        for (at, word) in wordwise.chunks_exact(8).enumerate() {
+            let word = word.try_into().map_or(0, u64::from_ne_bytes);
+            // SAFETY: in place and aligned as in `copy_out`; the mapping of a segment that is not only observed can be
+            // written. No reference to plain bytes of it exists: views are of atomics, and whoever races with them does so
+            // word by word, as another process does.
+            unsafe { first.cast::<u64>().wrapping_add(at).write_volatile(word) };
+        }
+        for (at, byte) in bytewise.iter().enumerate() {
+            // SAFETY: as above; a byte has no alignment.
+            unsafe { first.wrapping_add(words * 8 + at).write_volatile(*byte) };
         }
         Ok(())
     }
