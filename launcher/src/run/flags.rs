@@ -3,6 +3,7 @@
 //! A flag that is not given leaves its variable as it is. What a flag takes is what the runtime takes; a test below
 //! holds the two together.
 
+use super::memory::MemoryFlags;
 use super::supervision::SupervisionFlags;
 use crate::limit::{Limit, NotAllowed};
 use gorun::LoadBalancing;
@@ -105,6 +106,9 @@ pub(super) struct RuntimeFlags {
 
     #[command(flatten)]
     supervision: SupervisionFlags,
+
+    #[command(flatten)]
+    memory: MemoryFlags,
 }
 
 impl RuntimeFlags {
@@ -139,6 +143,7 @@ impl RuntimeFlags {
             .chain(smt)
             .chain(balancing)
             .chain(self.supervision.environment())
+            .chain(self.memory.environment())
             .collect()
     }
 }
@@ -213,6 +218,7 @@ mod tests {
             jailed_workers: Some(2),
             threads: true,
             supervision: SupervisionFlags::default(),
+            memory: MemoryFlags::default(),
         };
         let expected = [
             ("GORUN_WORKERS", "3"),

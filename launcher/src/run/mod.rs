@@ -17,6 +17,7 @@
 
 mod attend;
 mod flags;
+mod memory;
 mod reports;
 mod supervision;
 
