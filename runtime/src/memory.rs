@@ -6,6 +6,7 @@ use crate::environment::{Environment, Switch};
 use crate::error::BuildError;
 use crate::runtime::Runtime;
 use gorun_shm::blocks::{Blocks, Growth, PoolTerms};
+use gorun_worker::os::numa;
 use std::io;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -326,8 +327,23 @@ impl SharedMemory {
         }
     }
 
+    /// Gives each memory node its part, if there is more than one.
+    fn deal_out(&self, blocks: &Blocks, nodes: &[u32]) {
+        if nodes.len() < 2 {
+            return;
+        }
+        match blocks.bind_to_nodes(nodes) {
+            Ok(()) => blocks.record().set_nodes(u32::try_from(nodes.len()).unwrap_or(1)),
+            // Slower, and right: memory comes from the node of whoever writes it first.
+            Err(cause) => tracing::warn!(%cause, "the pool's memory is not bound to memory nodes"),
+        }
+    }
+
     /// Backs what is to have memory from the start.
     pub(crate) fn prepare(&self, blocks: &Blocks) -> io::Result<()> {
+        if self.numa_aware {
+            self.deal_out(blocks, &numa::nodes().iter().map(|(node, _)| *node).collect::<Vec<_>>());
+        }
         if self.growth == PoolGrowth::Fixed {
             blocks.populate_all()?;
         }

@@ -6,8 +6,10 @@
 use super::link::{Hello, Link};
 use super::{Pool, PoolState, Trouble, open_lease};
 use crate::mode::Mode;
+use gorun_shm::OwnerId;
 use gorun_shm::os::ticks;
 use gorun_worker::os::identity;
+use gorun_worker::os::pressure::Pressure;
 use gorun_worker::wire::control::WorkerRecord;
 use gorun_worker::zygote::protocol::{self, News, ProcessEnd, Received};
 use std::io;
@@ -26,6 +28,7 @@ pub(super) fn run(pool: &Pool) {
         pool.carry_out(&mut state, actions);
         start_zygote(pool, &mut state);
     }
+    let mut pressure = listen_for_pressure(pool);
     while !pool.is_stopping() {
         pool.bury_threads();
         let (pidfds, link, zygote, until_look) = {
@@ -43,18 +46,41 @@ pub(super) fn run(pool: &Pool) {
         waited.extend(link.as_ref().map(|socket| socket.as_fd()));
         // A worker that was stopped as soon as it was forked still holds the zygote's end of the socket.
         waited.extend(zygote.as_ref().map(|zygote| zygote.as_fd()));
+        let others = waited.len();
+        waited.extend(pressure.as_ref().map(|pressure| pressure.as_fd()));
         let look_again = bury_unwatched(pool).then_some(UNWATCHED_MS);
         let limit = look_again.into_iter().chain(until_look).min();
         let Ok(ready) = gorun_worker::os::poll::wait(&waited, limit) else { continue };
         pool.wake_up.clear();
-        if ready[1 + pidfds.len()..].contains(&true) {
+        if ready[1 + pidfds.len()..others].contains(&true) {
             hear(pool);
+        }
+        if ready[others..].contains(&true) {
+            relieve(pool);
+            pressure = pressure.filter(|pressure| !pressure.is_broken());
         }
         for (index, (record, _)) in pidfds.iter().enumerate() {
             if ready[index + 1] {
                 seen_ended(pool, *record);
             }
         }
+    }
+}
+
+/// What tells of memory that runs short, if free blocks are to be given back then.
+fn listen_for_pressure(pool: &Pool) -> Option<Pressure> {
+    if !pool.config.memory.give_back_under_pressure || pool.commons.segment().file().is_none() {
+        return None;
+    }
+    // Where the kernel tells nobody of it, free blocks are given back when somebody asks for that.
+    Pressure::open().ok()
+}
+
+/// Memory runs short: what free blocks have is given back.
+fn relieve(pool: &Pool) {
+    match pool.commons.blocks.give_back(OwnerId::HOST) {
+        Ok(bytes) => tracing::info!(bytes, "memory runs short: free blocks were given back"),
+        Err(cause) => tracing::warn!(%cause, "memory runs short, and free blocks could not be given back"),
     }
 }
 

@@ -17,6 +17,8 @@ mod budget;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
+mod nodes;
+#[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 mod pool;
@@ -40,6 +42,8 @@ pub use word::{BlockState, Word};
 pub use budget::Budget;
 #[cfg(not(loom))]
 pub use handle::{BlockHandle, BlockRef, HandleError};
+#[cfg(not(loom))]
+pub use nodes::NodeRange;
 #[cfg(not(loom))]
 pub use owned::OwnedBlock;
 #[cfg(not(loom))]

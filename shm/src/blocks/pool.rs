@@ -106,6 +106,8 @@ pub struct Blocks {
     local_holds: LocalHolds,
     /// Set if other programs have blocks here too, who keep to no rule.
     pub(super) strangers: Option<Strangers>,
+    /// First region 7..0 and count of regions 15..8 in which this process looks first; 0 for any.
+    pub(super) home: AtomicU32,
 }
 
 impl Blocks {
@@ -133,6 +135,7 @@ impl Blocks {
             holders: segment.view_slice(shape.holders_offset, blocks)?,
             local_holds: LocalHolds::default(),
             strangers,
+            home: AtomicU32::new(0),
             segment,
             shape,
         }))
@@ -202,7 +205,7 @@ impl Blocks {
     /// A free block of the class, or of one of the next larger.
     #[inline]
     pub(super) fn claim_any(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
-        match self.table(class).claim(holder) {
+        match self.table(class).claim_near(self.home(holder.index()), holder) {
             Some(id) => Some((class, id)),
             None => self.claim_larger(class, holder),
         }
@@ -210,9 +213,9 @@ impl Blocks {
 
     #[cold]
     fn claim_larger(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
-        std::iter::successors(class.next(), |class| class.next())
-            .take(LARGER_CLASSES_TRIED)
-            .find_map(|class| self.table(class).claim(holder).map(|id| (class, id)))
+        std::iter::successors(class.next(), |class| class.next()).take(LARGER_CLASSES_TRIED).find_map(
+            |class| self.table(class).claim_near(self.home(holder.index()), holder).map(|id| (class, id)),
+        )
     }
 
     /// Gives back a detached block that `owner` owns.

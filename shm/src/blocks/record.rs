@@ -183,6 +183,17 @@ impl PoolRecord {
         }
     }
 
+    /// Says that each of so many memory nodes has a part of the pool, before any other process sees the segment.
+    pub fn set_nodes(&self, nodes: u32) {
+        self.terms.nodes.store(nodes, Ordering::Relaxed); // Relaxed: as in `set`.
+    }
+
+    /// Memory nodes that have a part of the pool each.
+    #[must_use]
+    pub fn nodes(&self) -> u32 {
+        self.terms.nodes.load(Ordering::Relaxed) // Relaxed: as in `limit_bytes`.
+    }
+
     /// Counts bytes that a message did not take because it was compressed.
     pub fn count_spared(&self, bytes: u64) {
         self.rare.spared.add_shared(bytes);

@@ -145,12 +145,6 @@ impl Shape {
         (shape, end)
     }
 
-    /// Offset of the pool's record.
-    #[must_use]
-    pub fn record_offset(&self) -> u64 {
-        self.start
-    }
-
     /// Offset of the first block.
     #[must_use]
     pub fn first_byte_offset(&self) -> u64 {

@@ -120,7 +120,13 @@ impl<'a> Table<'a> {
     /// Takes a free block: of the holder's region if it has one, the lowest that the hint knows of.
     #[inline]
     pub fn claim(self, holder: Holder) -> Option<BlockId> {
-        let home = usize::from(holder.index()) % Region::COUNT;
+        self.claim_near(usize::from(holder.index()), holder)
+    }
+
+    /// [`Table::claim`] for a holder that looks in region `home` first.
+    #[inline]
+    pub fn claim_near(self, home: usize, holder: Holder) -> Option<BlockId> {
+        let home = home % Region::COUNT;
         self.claim_in(home, holder).or_else(|| self.claim_elsewhere(home, holder))
     }
 

@@ -106,6 +106,29 @@ impl Mapping {
         self.advise(offset, bytes, Advice::LinuxRemove)
     }
 
+    /// Asks the kernel to take the range's memory from this node while it has some. Holds for all who map the same file.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn prefer_node(&self, offset: usize, bytes: usize, node: u32) -> io::Result<()> {
+        const WORDS: usize = 16;
+        const BITS: u32 = libc::c_ulong::BITS;
+        let mut mask: [libc::c_ulong; WORDS] = [0; WORDS];
+        let word = mask.get_mut((node / BITS) as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        *word = 1 << (node % BITS);
+        if offset.checked_add(bytes).is_none_or(|end| end > self.bytes) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let start = self.base.as_ptr().wrapping_add(offset);
+        let bits: libc::c_ulong = (WORDS as libc::c_ulong) * libc::c_ulong::from(BITS);
+        // SAFETY: mbind reads `bits` bits of the mask, which has as many, and changes no byte of the range, which lies in
+        // this mapping (checked above): only where its pages will come from.
+        let bound = unsafe {
+            libc::syscall(libc::SYS_mbind, start, bytes, libc::MPOL_PREFERRED, mask.as_ptr(), bits, 0)
+        };
+        if bound == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     fn advise(&self, offset: usize, bytes: usize, advice: Advice) -> io::Result<()> {
         let end = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
         if end.is_none() {

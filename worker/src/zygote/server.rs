@@ -14,6 +14,7 @@ use crate::cpu_set::CpuSet;
 use crate::duty::{Duty, Kind};
 use crate::jail::{Jail, JailPart, JailRefusal};
 use crate::os::children::{self, Deaths};
+use crate::os::numa;
 use crate::os::offspring::{self, Relative};
 use crate::os::poll::WakeUp;
 use crate::os::{
@@ -302,7 +303,7 @@ impl Server {
         let Some(commons) = &self.commons else { return exit::INTERNAL };
         let Ok(_lease) = lease::take(&self.lease) else { return exit::LEASE };
         match move_in(commons, record, birth) {
-            Ok(duty) => Rc::new(duty).serve(&|_, cpus| pin::settle(&cpus, &self.cpus)),
+            Ok(duty) => Rc::new(duty).serve(&|_, cpus| self.settle(&cpus)),
             Err(code) => return code,
         }
         exit::ASKED
@@ -342,6 +343,19 @@ impl Server {
             }
         }
         exit::ASKED
+    }
+
+    /// Pins this worker, and takes blocks of the memory node that its processors belong to, where the pool has a part in each.
+    fn settle(&self, cpus: &CpuSet) {
+        pin::settle(cpus, &self.cpus);
+        let Some(commons) = self.commons.as_ref().filter(|commons| commons.blocks.record().nodes() > 1)
+        else {
+            return;
+        };
+        let nodes = numa::nodes();
+        if let Some(place) = cpus.first().and_then(|cpu| numa::place_of(cpu, &nodes)) {
+            commons.blocks.settle(place, commons.blocks.record().nodes());
+        }
     }
 }
 
