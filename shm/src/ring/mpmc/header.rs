@@ -27,8 +27,8 @@ const SPIN_TICKS_MAX: u64 = 10_000_000;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 #[cfg_attr(not(loom), derive(gorun_macros::Shared))]
-pub(super) struct Line {
-    pub(super) position: AtomicU64,
+pub(in crate::ring) struct Line {
+    pub(in crate::ring) position: AtomicU64,
 }
 
 /// See the module's head. Zeroes are a header that was never written.
@@ -56,7 +56,7 @@ pub struct Header {
     spare_gate: Gate,
     spare_too: [AtomicU64; 5],
     /// Every position before it was claimed by a producer. A hint that may be late, never early.
-    pub(super) tail: Line,
+    pub(in crate::ring) tail: Line,
     /// Every position before it was released. A hint that may be late, never early.
     pub(super) head: Line,
     pub(super) senders: [AtomicU64; WORDS],
@@ -128,7 +128,7 @@ impl Geometry {
 
     /// Slots: a power of two, at least the capacity.
     #[inline]
-    pub(super) fn slots(self) -> u64 {
+    pub(in crate::ring) fn slots(self) -> u64 {
         u64::from(self.capacity.next_power_of_two())
     }
 
@@ -141,7 +141,7 @@ impl Geometry {
 
     /// Words from one slot to the next.
     #[inline]
-    pub(super) fn stride(self) -> usize {
+    pub(in crate::ring) fn stride(self) -> usize {
         self.payload_words() + 1
     }
 

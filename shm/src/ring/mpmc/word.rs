@@ -47,11 +47,11 @@ pub enum SlotState {
 
 /// A slot's word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SlotWord(pub(super) u64);
+pub struct SlotWord(pub(in crate::ring) u64);
 
 impl SlotWord {
     #[inline]
-    pub(super) fn new(lap: u64, holder: Holder, state: SlotState) -> Self {
+    pub(in crate::ring) fn new(lap: u64, holder: Holder, state: SlotState) -> Self {
         let state = match state {
             SlotState::Empty => 0,
             SlotState::Writing => 1,
@@ -65,7 +65,7 @@ impl SlotWord {
 
     /// The same with length, marks and deliveries of a message.
     #[inline]
-    pub(super) fn with(self, length: u8, marks: u8, deliveries: u8) -> Self {
+    pub(in crate::ring) fn with(self, length: u8, marks: u8, deliveries: u8) -> Self {
         let deliveries = deliveries.min(DELIVERIES_MAX);
         let marks = marks & MARKS_MAX;
         Self(self.0 | u64::from(length) << 8 | u64::from(deliveries) << 5 | u64::from(marks) << 3)
@@ -73,14 +73,14 @@ impl SlotWord {
 
     /// How many laps the word is ahead of `lap`; behind is negative.
     #[inline]
-    pub(super) fn ahead_of(self, lap: u64) -> i64 {
+    pub(in crate::ring) fn ahead_of(self, lap: u64) -> i64 {
         // Both shifted up, so that the difference wraps where the lap does and keeps its sign.
         let distance = (self.0 & !((1 << LAP_SHIFT) - 1)).wrapping_sub(lap << LAP_SHIFT);
         distance.cast_signed() >> (64 - LAP_BITS)
     }
 
     #[inline]
-    pub(super) fn lap(self) -> u64 {
+    pub(in crate::ring) fn lap(self) -> u64 {
         self.0 >> LAP_SHIFT
     }
 

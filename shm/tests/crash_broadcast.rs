@@ -1,0 +1,168 @@
+//! A process is killed at each crash point of a broadcast; the survivor sees every message that was sent, once and in order, and
+//! the broadcast goes on.
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "clippy excuses unwrap in test functions, not in their helpers")]
+
+use gorun_shm::blocks::Holder;
+use gorun_shm::ring::broadcast::{
+    BroadcastHead, BroadcastRing, BroadcastShape, Cursor, CursorIndex, Keeping, Miss,
+};
+use gorun_shm::ring::mpmc::{Header, Message, Refused, Role};
+use gorun_shm::sync::AtomicU64;
+use gorun_shm::testing::CrashTest;
+use gorun_shm::{OwnerId, Segment, View, ViewSlice};
+use std::sync::Arc;
+
+const BYTES: usize = 16384;
+const MESSAGE: Message = Message { length: 16, marks: 0 };
+/// The survivor's cursor: the first that was given out.
+const OWN: CursorIndex = 0;
+
+struct Memory {
+    header: View<Header>,
+    head: View<BroadcastHead>,
+    cursors: ViewSlice<Cursor>,
+    words: ViewSlice<AtomicU64>,
+}
+
+fn shape() -> BroadcastShape {
+    BroadcastShape::new(4, 2).unwrap()
+}
+
+impl Memory {
+    fn new(segment: &Arc<Segment>) -> Self {
+        Self {
+            header: segment.view(0).unwrap(),
+            head: segment.view(BroadcastShape::HEAD_AT as u64).unwrap(),
+            cursors: segment.view_slice(BroadcastShape::CURSORS_AT as u64, BroadcastShape::CURSORS).unwrap(),
+            words: segment.view_slice(BroadcastShape::SLOTS_AT as u64, shape().words()).unwrap(),
+        }
+    }
+
+    fn ring(&self) -> BroadcastRing<'_> {
+        BroadcastRing::new(&self.header, &self.head, &self.cursors, &self.words, shape())
+    }
+
+    fn send(&self, me: Holder, value: u64) -> Result<(), Refused> {
+        let claim = self.ring().claim(me, Keeping::All)?;
+        self.ring().publish(claim, me, MESSAGE, &[value, !value]);
+        self.ring().notify_message();
+        Ok(())
+    }
+
+    fn receive(&self, index: CursorIndex) -> Result<u64, Miss> {
+        let seen = self.ring().look(index, Keeping::All)?;
+        let mut words = [0; 2];
+        self.ring().read(&seen, &mut words);
+        self.ring().advance(index, seen);
+        self.ring().notify_room();
+        assert_eq!(words[1], !words[0], "a message was torn");
+        Ok(words[0])
+    }
+
+    fn rest(&self) -> Vec<u64> {
+        std::iter::from_fn(|| self.receive(OWN).ok()).collect()
+    }
+
+    fn recover(&self) -> u32 {
+        let abandoned = self.ring().recover(victim(), Holder::HOST, |_, _| {});
+        self.ring().bury(victim());
+        abandoned
+    }
+}
+
+fn victim() -> Holder {
+    OwnerId::worker(0).and_then(Holder::of).unwrap()
+}
+
+fn survivor() -> Holder {
+    OwnerId::worker(1).and_then(Holder::of).unwrap()
+}
+
+/// Both have both roles, the survivor subscribes, and two messages are there.
+fn prepare(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    for role in [Role::Sender, Role::Receiver] {
+        assert!(memory.header.join(role, survivor()) && memory.header.join(role, victim()));
+    }
+    assert_eq!(memory.ring().subscribe(survivor()), Some(OWN));
+    (1..=2).for_each(|value| memory.send(survivor(), value).unwrap());
+}
+
+fn produces(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    let _ = (3..).try_for_each(|value| memory.send(victim(), value));
+}
+
+fn listens(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    let index = memory.ring().subscribe(victim()).unwrap();
+    (11..13).for_each(|value| memory.send(victim(), value).unwrap());
+    while memory.receive(index).is_ok() {}
+}
+
+fn run(
+    test: &'static str,
+    point: &'static str,
+    nth: u64,
+    does: fn(&Arc<Segment>),
+    abandoned: u32,
+    rest: &[u64],
+) {
+    CrashTest { test, point, nth, bytes: BYTES }.run(prepare, does, |segment| {
+        let memory = Memory::new(segment);
+        assert_eq!(memory.recover(), abandoned);
+        assert_eq!(memory.recover(), 0, "recovering once more finds nothing");
+        assert_eq!(memory.rest(), rest);
+        for value in 100..120 {
+            memory.send(survivor(), value).unwrap();
+            assert_eq!(memory.receive(OWN), Ok(value));
+        }
+        let free = std::iter::from_fn(|| memory.ring().subscribe(survivor())).count();
+        assert_eq!(free, BroadcastShape::CURSORS - 1, "the dead's cursors are free");
+        memory.header.leave(Role::Sender, survivor());
+        assert_eq!(memory.receive(OWN), Err(Miss::Over));
+    });
+}
+
+#[test]
+fn producer_killed_with_a_claim_holds_up_nobody() {
+    let test = "producer_killed_with_a_claim_holds_up_nobody";
+    run(test, "broadcast.claim.claimed", 2, produces, 1, &[1, 2, 3]);
+}
+
+#[test]
+fn producer_killed_before_publication_has_sent_nothing() {
+    let test = "producer_killed_before_publication_has_sent_nothing";
+    run(test, "broadcast.publish.written", 2, produces, 1, &[1, 2, 3]);
+}
+
+#[test]
+fn producer_killed_after_publication_has_sent() {
+    let test = "producer_killed_after_publication_has_sent";
+    run(test, "broadcast.publish.full", 2, produces, 0, &[1, 2, 3, 4]);
+}
+
+#[test]
+fn subscriber_killed_before_its_place_counts_holds_up_nobody() {
+    let test = "subscriber_killed_before_its_place_counts_holds_up_nobody";
+    run(test, "broadcast.subscribe.taken", 1, listens, 0, &[1, 2]);
+}
+
+#[test]
+fn subscriber_killed_when_its_place_counts_holds_up_nobody() {
+    let test = "subscriber_killed_when_its_place_counts_holds_up_nobody";
+    run(test, "broadcast.subscribe.counted", 1, listens, 0, &[1, 2]);
+}
+
+#[test]
+fn subscriber_killed_while_it_reads_holds_up_nobody() {
+    let test = "subscriber_killed_while_it_reads_holds_up_nobody";
+    run(test, "broadcast.advance.read", 2, listens, 0, &[1, 2, 11, 12]);
+}
+
+#[test]
+fn subscriber_killed_behind_a_message_holds_up_nobody() {
+    let test = "subscriber_killed_behind_a_message_holds_up_nobody";
+    run(test, "broadcast.advance.moved", 1, listens, 0, &[1, 2, 11, 12]);
+}
