@@ -15,6 +15,7 @@ pub use gorun_runtime::channel::{
     BatchError, Binding, BoundName, ChannelError, ChannelStats, Connect, Delivery, NamedChannel, NamedError,
     NamedPeer, Observer, RecvFuture, SendFuture, bound_names,
 };
+pub use gorun_runtime::channel::{BroadcastDrain, BroadcastIter, BroadcastRecvFuture, BroadcastStats};
 pub use gorun_runtime::channel::{RecvStream, SendSink};
 pub use gorun_runtime::channel::{StreamDrain, StreamIntoIter, StreamIter, StreamLoan, StreamRef};
 pub use gorun_runtime::context::{ContextError, DoneFuture};
@@ -32,6 +33,7 @@ pub use gorun_runtime::{
     TaskHandle, ThreadFallback, Times, WorkerHealth, WorkerState, channel, error, go, go_all, go_any, go_map,
     go_parallel, go_race, is_cancelled, rendezvous, select,
 };
+pub use gorun_runtime::{Broadcast, BroadcastReceiver, BroadcastSender, broadcast_channel};
 pub use gorun_runtime::{Canceller, Context, Done, Select, Tick, Ticker, Timer};
 pub use gorun_runtime::{
     Distributed, DistributedReceiver, DistributedRecvFuture, DistributedSendFuture, DistributedSender,
@@ -52,6 +54,7 @@ pub mod prelude {
         SharedMemoryConfig, SharedSlice, SharedStr, SliceLoan, Stats, Task, TaskError, TaskHandle, channel,
         go, go_all, go_any, go_map, go_parallel, go_race, is_cancelled, rendezvous,
     };
+    pub use crate::{Broadcast, BroadcastReceiver, BroadcastSender, broadcast_channel};
     pub use crate::{Canceller, Connect, Context, Done, Select, Ticker, Timer};
     pub use crate::{Distributed, DistributedReceiver, DistributedSender, Key, KeyedDelivery, MemberId};
     pub use crate::{StreamReceiver, StreamSender, stream};

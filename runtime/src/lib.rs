@@ -64,6 +64,7 @@ pub use channel::{
     Backpressure, Channel, NamedChannel, NamedError, Receiver, RecvError, SendError, Sender, channel,
     rendezvous,
 };
+pub use channel::{Broadcast, BroadcastReceiver, BroadcastSender, broadcast_channel};
 pub use channel::{StreamReceiver, StreamSender, stream, stream_on};
 pub use config::Config;
 pub use context::{Canceller, Context, Done};

@@ -3,6 +3,7 @@
 //! A program that links this crate needs no call in main: see [`boot`].
 
 pub mod boot;
+pub mod broadcast;
 pub mod bulk;
 pub mod call;
 pub mod codec;

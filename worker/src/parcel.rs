@@ -5,6 +5,7 @@
 //! serde sees one value at a time and knows nothing of messages, so the blocks that a value carries are
 //! collected beside it, per thread: `Packing` while a message is encoded, `Unpacking` while it is decoded.
 
+use crate::broadcast::{BroadcastEnd, Subscription};
 use crate::end::End;
 use crate::lane::LaneEnd;
 use crate::lever::Lever;
@@ -12,6 +13,7 @@ use crate::porter::{Post, Which};
 use crate::transit;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, BlockState, Blocks, HandleError, SharedBlock};
+use gorun_shm::ring::broadcast::BroadcastShape;
 use gorun_shm::ring::mpmc::Role;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -211,6 +213,55 @@ impl<'de> Deserialize<'de> for Pulled {
     }
 }
 
+/// Puts a sending end of a broadcast into the message that is being encoded.
+///
+/// # Errors
+/// As [`pack_lane`].
+pub fn pack_broadcast<S: Serializer>(end: &Arc<BroadcastEnd>, serializer: S) -> Result<S::Ok, S::Error> {
+    if end.held().is_foreign() {
+        return Err(S::Error::custom("this end of a broadcast belongs to another process"));
+    }
+    pack(Carried::Broadcast(Arc::clone(end)), serializer)
+}
+
+/// Takes a sending end of a broadcast out of the message that is being decoded.
+///
+/// # Errors
+/// If there is none of that number.
+pub fn unpack_broadcast<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<BroadcastEnd>, D::Error> {
+    match unpack(deserializer)? {
+        Carried::Broadcast(end) => Ok(end),
+        _ => Err(D::Error::custom("an end of a broadcast was expected, and something else came")),
+    }
+}
+
+/// Puts a subscription into the message that is being encoded.
+///
+/// # Errors
+/// As [`pack_lane`].
+pub fn pack_subscription<S: Serializer>(
+    subscription: &Arc<Subscription>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if subscription.held().is_foreign() {
+        return Err(S::Error::custom("this subscription belongs to another process"));
+    }
+    pack(Carried::Subscription(Arc::clone(subscription)), serializer)
+}
+
+/// Takes a subscription out of the message that is being decoded.
+///
+/// # Errors
+/// If there is none of that number.
+pub fn unpack_subscription<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Arc<Subscription>, D::Error> {
+    match unpack(deserializer)? {
+        Carried::Subscription(subscription) => Ok(subscription),
+        _ => Err(D::Error::custom("a subscription was expected, and something else came")),
+    }
+}
+
 /// What a message carries beside its bytes.
 #[derive(Debug, Clone)]
 pub enum Carried {
@@ -222,6 +273,10 @@ pub enum Carried {
     Lane(Arc<LaneEnd>),
     /// The right to cancel a context.
     Lever(Arc<Lever>),
+    /// A sending end of a broadcast.
+    Broadcast(Arc<BroadcastEnd>),
+    /// A subscription to a broadcast.
+    Subscription(Arc<Subscription>),
 }
 
 /// Tags of handles in a message.
@@ -231,6 +286,10 @@ const RECEIVER: u8 = 2;
 const LANE_SENDER: u8 = 3;
 const LANE_RECEIVER: u8 = 4;
 const LEVER: u8 = 5;
+const BROADCAST: u8 = 6;
+/// A subscription: this and the number of its cursor.
+const SUBSCRIPTION: u8 = 128;
+const _: () = assert!(BroadcastShape::CURSORS == 128);
 
 impl Carried {
     fn block(&self) -> &SharedBlock {
@@ -239,6 +298,8 @@ impl Carried {
             Self::End(end) => end.block(),
             Self::Lane(end) => end.held().block(),
             Self::Lever(lever) => lever.block(),
+            Self::Broadcast(end) => end.held().block(),
+            Self::Subscription(subscription) => subscription.held().block(),
         }
     }
 
@@ -255,6 +316,8 @@ impl Carried {
             Self::Lane(end) if end.held().role() == Role::Sender => LANE_SENDER,
             Self::Lane(_) => LANE_RECEIVER,
             Self::Lever(_) => LEVER,
+            Self::Broadcast(_) => BROADCAST,
+            Self::Subscription(subscription) => SUBSCRIPTION | subscription.index(),
         };
         self.block().handle().tagged(tag)
     }
@@ -274,6 +337,10 @@ impl Carried {
             LANE_SENDER => LaneEnd::hold(block()?, Role::Sender).map(Self::Lane),
             LANE_RECEIVER => LaneEnd::hold(block()?, Role::Receiver).map(Self::Lane),
             LEVER => Lever::open(block()?).map(|lever| Self::Lever(Arc::new(lever))),
+            BROADCAST => BroadcastEnd::hold(block()?).map(Self::Broadcast),
+            cursor if cursor & SUBSCRIPTION != 0 => {
+                Subscription::hold_like(block()?, cursor & !SUBSCRIPTION).map(Self::Subscription)
+            }
             // A tag that nobody writes: refused like a class that does not exist.
             class => Err(HandleError::NoSuchClass { class }),
         }
@@ -291,6 +358,8 @@ impl Carried {
             Self::End(end) => Some(Post::at(end.place(), Which::Arrived)),
             Self::Lane(end) => Some(end.held().post(Which::Arrived)),
             Self::Lever(lever) => Some(lever.context().post()),
+            Self::Broadcast(end) => Some(end.held().post(Which::Arrived)),
+            Self::Subscription(subscription) => Some(subscription.held().post(Which::Arrived)),
         }
     }
 

@@ -51,6 +51,12 @@ pub enum ChannelError {
     /// until it is dropped or sent on.
     #[error("this end of the stream is in use elsewhere; sending an end gives it up")]
     InUse,
+    /// No subscriber is left to subscribe beside, or there are too many.
+    #[error("nobody subscribes any more, or {most} do and no more can")]
+    NoPlace {
+        /// Most subscribers at a time.
+        most: usize,
+    },
 }
 
 /// Why a value was not sent. It comes back, whatever the reason.
@@ -168,6 +174,10 @@ pub enum RecvError {
     /// Nothing came in time: of `recv_until` and `recv_timeout`.
     #[error("nothing came in time")]
     TimedOut,
+    /// So many messages were thrown away for newer ones before this subscriber had received them: of broadcasts that
+    /// overwrite. The next one is the oldest that is left.
+    #[error("{0} messages were missed")]
+    Lagged(u64),
     /// Everything was received, and nothing will come: the channel was closed, or no sender is left in any process.
     #[error("no sender is left, and everything was received")]
     Disconnected,

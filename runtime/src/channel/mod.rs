@@ -11,6 +11,7 @@
 
 mod arms;
 mod asynchronous;
+mod broadcast;
 mod choice;
 mod delivery;
 pub mod distributed;
@@ -29,6 +30,12 @@ mod within;
 
 pub use asynchronous::{RecvStream, SendSink};
 pub use choice::Select;
+mod waits;
+
+pub use broadcast::{
+    Broadcast, BroadcastDrain, BroadcastIter, BroadcastReceiver, BroadcastRecvFuture, BroadcastSender,
+    BroadcastStats, broadcast_channel,
+};
 pub use delivery::Delivery;
 pub use error::{BatchError, ChannelError, RecvError, SendError};
 pub use future::{RecvFuture, SendFuture};

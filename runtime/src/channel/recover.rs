@@ -44,6 +44,7 @@ pub(crate) fn recover(commons: &Commons, dead: OwnerId) {
             tracing::debug!(?dead, ?recovered, "a channel was recovered");
         }
     }
+    super::broadcast::rehouse(commons, holder);
     // Only now: messages that were kept alive above may carry the last ends of other channels.
     for place in &places {
         place.ring().bury(holder);
@@ -54,6 +55,7 @@ pub(crate) fn recover(commons: &Commons, dead: OwnerId) {
     }
     super::distributed::recover(commons, dead);
     super::stream::bury(commons, holder);
+    super::broadcast::bury(commons, holder);
     porter::look_again();
 }
 
@@ -64,4 +66,5 @@ pub(crate) fn shut_all(commons: &Commons) {
     }
     super::distributed::shut_all(commons);
     super::stream::shut(commons);
+    super::broadcast::shut(commons);
 }

@@ -1,6 +1,6 @@
-//! How an end of a stream waits for the other.
+//! How the ends of streams and broadcasts wait.
 
-use super::super::patience::Patience;
+use super::patience::Patience;
 use gorun_shm::gate::{ArmedGate, Gate};
 use gorun_shm::os::ticks;
 use gorun_shm::sync::spin_hint;

@@ -8,7 +8,6 @@
 mod receiver;
 mod recover;
 mod sender;
-mod wait;
 
 pub use receiver::{StreamDrain, StreamIntoIter, StreamIter, StreamReceiver, StreamRef};
 pub(super) use recover::{bury, shut};

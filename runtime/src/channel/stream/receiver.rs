@@ -2,7 +2,7 @@
 
 use super::super::open::kind_of;
 use super::super::patience::Patience;
-use super::wait::{Waits, wait};
+use super::super::waits::{Waits, wait};
 use super::{ChannelError, Rejection};
 use crate::channel::RecvError;
 use gorun_shm::Plain;
