@@ -60,7 +60,7 @@ fn broadcast_to(runtime: &Runtime, receivers: usize, messages: u64) {
     let (sender, receiver) = Broadcast::bounded(CAPACITY).open_on(runtime).expect("there is memory");
     let counts: Vec<_> = (0..receivers).map(|_| runtime.task(receiver.clone(), count)).collect();
     drop(receiver);
-    for first in (0..messages).step_by(AT_ONCE as usize) {
+    for first in (0..messages).step_by(usize::try_from(AT_ONCE).expect("a small number")) {
         let batch = (first..messages.min(first + AT_ONCE)).map(numbered);
         sender.send_batch(batch).expect("somebody receives");
     }
@@ -72,7 +72,7 @@ fn stream_to(runtime: &Runtime, receivers: usize, messages: u64) {
     let open = |_| gorun::stream_on::<Message>(runtime, CAPACITY).expect("there is memory");
     let (mut senders, ends): (Vec<_>, Vec<_>) = (0..receivers).map(open).unzip();
     let counts: Vec<_> = ends.into_iter().map(|receiver| runtime.task(receiver, count_stream)).collect();
-    for first in (0..messages).step_by(AT_ONCE as usize) {
+    for first in (0..messages).step_by(usize::try_from(AT_ONCE).expect("a small number")) {
         let batch: Vec<_> = (first..messages.min(first + AT_ONCE)).map(numbered).collect();
         senders.iter_mut().for_each(|sender| sender.send_slice(&batch).expect("somebody receives"));
     }
