@@ -32,9 +32,9 @@ fn because(cause: &str) -> Done {
 }
 
 /// Says that it is there, then waits for the end and tells of it.
-fn await_end((context, here): (Context, Sender<()>)) -> String {
+fn await_end((context, here): (Context, Sender<()>)) -> Done {
     here.send(()).unwrap();
-    context.done().to_string()
+    context.done()
 }
 
 struct Unpark(Thread);
@@ -74,7 +74,7 @@ fn cancelling_a_parent_ends_all_below_it_in_every_process() {
     assert_eq!(arrived.iter().take(3).count(), 3);
     assert!(canceller.cancel_because("the whole tree"));
     for wait in waits {
-        assert_eq!(wait.join(), Ok(because("the whole tree").to_string()));
+        assert_eq!(wait.join(), Ok(because("the whole tree")));
     }
     assert_eq!(right.reason(), Some(because("only this one")), "what was seen once stays");
     assert!(leaf_canceller.cancel(), "its own word was still open");
@@ -163,7 +163,7 @@ fn whoever_waits_goes_on_when_the_last_canceller_dies() {
             let _held = canceller;
             death.die()
         });
-        assert_eq!(waits.join(), Ok(Done::OwnerDied.to_string()));
+        assert_eq!(waits.join(), Ok(Done::OwnerDied));
         assert_eq!(context.done(), Done::OwnerDied);
         assert!(matches!(dies.join(), Err(TaskError::WorkerLost { .. })));
     }
@@ -273,15 +273,16 @@ fn tasks_in_line_end_and_running_ones_are_asked() {
     let _watchdog = Watchdog::start("tasks_in_line_end_and_running_ones_are_asked");
     let runtime = runtime(1);
     let (context, canceller) = cancellable(&runtime);
-    let until_asked = |here: Sender<()>| {
+    let until_asked = |(here, go): (Sender<()>, Receiver<()>)| {
         here.send(()).unwrap();
         while !is_cancelled() {
             std::hint::spin_loop();
         }
-        7
+        go.recv().map_or(0, |()| 7)
     };
     let (here, arrived) = Channel::bounded(1).open_on(&runtime).unwrap();
-    let running = Task::with(here, until_asked).context(&context).go_on(&runtime);
+    let (release, released) = Channel::bounded(1).open_on(&runtime).unwrap();
+    let running = Task::with((here, released), until_asked).context(&context).go_on(&runtime);
     arrived.recv().unwrap();
     let queued: Vec<_> = (0..500)
         .map(|n| Task::with(n, |n: u64| n).context(&context.with_timeout(LONG)).go_on(&runtime))
@@ -292,6 +293,7 @@ fn tasks_in_line_end_and_running_ones_are_asked() {
     for task in queued.into_iter().chain(more) {
         assert_eq!(task.join(), Err(TaskError::Cancelled));
     }
+    release.send(()).unwrap();
     assert_eq!(running.join(), Ok(7));
     let late = Task::with(1, |n: u64| n).context(&context).go_on(&runtime);
     assert_eq!(late.join(), Err(TaskError::Cancelled));

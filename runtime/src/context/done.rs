@@ -1,10 +1,10 @@
 //! Why a context is over, and why a value did not get into one.
 
-use crate::channel::ChannelError;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a context is over.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Done {
     /// Its canceller, or that of a context above it, said so.
@@ -29,7 +29,7 @@ pub enum Done {
     #[error("there is no context: {reason}")]
     Unavailable {
         /// Why.
-        reason: ChannelError,
+        reason: String,
     },
 }
 

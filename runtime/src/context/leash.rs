@@ -149,7 +149,8 @@ impl Leashes {
             done.and_then(|done| Some((inside.packs.remove(&key)?, done)))
         };
         if let Some((pack, done)) = found {
-            pack.quarries.iter().for_each(|quarry| quarry.end(dispatcher, &done));
+            // The newest first: what is asked to stop makes room for those in line behind it.
+            pack.quarries.iter().rev().for_each(|quarry| quarry.end(dispatcher, &done));
         }
     }
 }

@@ -93,7 +93,7 @@ impl Scope {
 
     fn look(&self) -> Option<Done> {
         if let Some(error) = &self.refused {
-            return Some(Done::Unavailable { reason: error.clone() });
+            return Some(Done::Unavailable { reason: error.to_string() });
         }
         if let Some(done) = self.places.iter().rev().find_map(|place| ended(place)) {
             return Some(done);
@@ -110,7 +110,7 @@ impl Scope {
 
 fn ended(place: &ContextPlace) -> Option<Done> {
     if place.is_foreign() {
-        return Some(Done::Unavailable { reason: ChannelError::NoRuntime(Rejection::ForkedHost) });
+        return Some(Done::Unavailable { reason: Rejection::ForkedHost.to_string() });
     }
     let words = place.words();
     Some(match words.ending()? {

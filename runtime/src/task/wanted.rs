@@ -1,7 +1,6 @@
 //! Wanted: until when, as a task's context says.
 
 use super::Task;
-use crate::channel::ChannelError;
 use crate::context::{Context, Done};
 use crate::error::TaskError;
 use crate::runtime::Runtime;
@@ -11,7 +10,8 @@ use std::time::Duration;
 impl<A: Portable, R: Portable> Task<A, R> {
     /// The task is wanted only until the context is over, whether or not anybody waits for its handle. If that is cancelled
     /// the task ends as [`TaskError::Cancelled`] if nobody has started it, and is asked to stop if it runs, which it sees
-    /// by [`is_cancelled`](crate::is_cancelled); there are no further attempts. The context's deadline is one of the task, as
+    /// by [`is_cancelled`](crate::is_cancelled); there are no further attempts. That happens a moment later, so a worker may
+    /// just have begun it. The context's deadline is one of the task, as
     /// by [`Task::deadline`]; where nobody could kill the task, inside of another one say, it is asked to stop then.
     ///
     /// To look at the context itself, or to pass it on, the task needs it as input too.
@@ -49,7 +49,6 @@ pub(crate) fn over(done: Done) -> TaskError {
     match done {
         Done::DeadlineExceeded => TaskError::TimedOut { after: Duration::ZERO },
         Done::RuntimeEnded => TaskError::Closed,
-        Done::Unavailable { reason: ChannelError::NoRuntime(reason) } => TaskError::Rejected { reason },
         Done::Cancelled { .. } | Done::Abandoned | Done::OwnerDied | Done::Unavailable { .. } => {
             TaskError::Cancelled
         }

@@ -22,6 +22,8 @@ pub(super) const GATES_MAX: usize = futex::WORDS_MAX - 1;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     inside: Mutex<Inside>,
+    /// Held while quiet errands are taken out and done, so that whoever settles them finds none half done.
+    settling: Mutex<()>,
     /// Rung when there is something new to wait for, or no longer.
     bell: Doorbell,
 }
@@ -88,7 +90,7 @@ impl Inside {
     /// Takes out what is over.
     fn collect(&mut self, now_ns: u64) -> (Vec<Box<dyn Errand>>, Vec<Waker>) {
         let is_late = |errand: &dyn Errand| errand.until_ns().is_some_and(|until_ns| until_ns <= now_ns);
-        let done = self.extract(|errand| is_late(errand) || errand.is_done());
+        let done = self.extract(|errand| is_late(errand) || !errand.is_quiet() && errand.is_done());
         let mut due = Vec::new();
         while self.alarms.keys().next().is_some_and(|alarm| alarm.at_ns <= now_ns) {
             due.extend(self.alarms.pop_first().map(|(_, waker)| waker));
@@ -146,6 +148,7 @@ impl Desk {
 
     /// Does what is over and quiet.
     pub(super) fn settle(&self) {
+        let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.lock().extract(|errand| errand.is_quiet() && errand.is_done());
         done.into_iter().for_each(Errand::finish);
     }
@@ -155,6 +158,7 @@ impl Desk {
         let mut watch = Watch::default();
         loop {
             let bell = self.bell.arm();
+            self.settle();
             let (done, due) = self.lock().collect(ticks::system_ns());
             if done.is_empty() && due.is_empty() {
                 self.sleep(Doorbell::expected(bell), &mut watch);
