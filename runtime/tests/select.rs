@@ -253,6 +253,28 @@ fn arms_that_are_not_known_before_are_served_fairly() {
 }
 
 #[test]
+fn an_end_is_found_although_others_are_busy() {
+    let _watchdog = Watchdog::start("an_end_is_found_although_others_are_busy");
+    let runtime = runtime(1);
+    let (busy, receives) = on::<u64>(&runtime, 100);
+    let (ended, ends) = on::<u64>(&runtime, 1);
+    busy.send_batch(0..100).unwrap();
+    drop(ended);
+    let mut select = Select::new();
+    assert_eq!((select.recv(&receives), select.recv(&ends)), (0, 1));
+    let mut seen = [0; 2];
+    for _ in 0..10 {
+        let index = select.ready();
+        seen[index] += 1;
+        if index == 0 {
+            receives.try_recv().unwrap();
+        }
+    }
+    assert!(seen.iter().all(|count| *count >= 3), "{seen:?}");
+    assert_eq!(ends.try_recv(), Err(RecvError::Disconnected));
+}
+
+#[test]
 fn every_kind_of_arm_can_be_added() {
     let _watchdog = Watchdog::start("every_kind_of_arm_can_be_added");
     let runtime = runtime(1);

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::handle::TaskHandle;
 use crate::timer::{DueArm, Ticks};
+use gorun_shm::ring::mpmc::Ring;
 use gorun_worker::codec::Portable;
 use gorun_worker::end::End;
 use gorun_worker::porter::Which;
@@ -49,32 +50,56 @@ pub struct Select<'a> {
 
 /// An arm that is only looked at.
 enum ReadyArm<'a> {
-    /// None for an end that is no good: using it says why.
-    Recv(Option<&'a End>),
-    Send(Option<&'a End>, Rules),
+    Recv(Side<'a>),
+    Send(Side<'a>, Rules),
+    /// An end that is no good: using it says why.
+    Bad,
     Other(Box<dyn Arm + Send + 'a>),
 }
 
-impl Arm for ReadyArm<'_> {
+/// An end and its ring, worked out once.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    end: &'a End,
+    ring: Ring<'a>,
+}
+
+impl<'a> Side<'a> {
+    fn of(end: &'a End) -> Self {
+        Self { end, ring: end.ring() }
+    }
+}
+
+impl ReadyArm<'_> {
+    /// A cheap look: what it does not find, `attempt` may.
     #[inline]
+    fn probe(&self) -> bool {
+        match self {
+            Self::Recv(side) => side.ring.has_message(),
+            other => other.attempt(),
+        }
+    }
+}
+
+impl Arm for ReadyArm<'_> {
     fn attempt(&self) -> bool {
         match self {
-            Self::Recv(Some(end)) => end.ring().has_message() || end.ring().is_spent(),
-            Self::Send(Some(end), rules) => {
-                let ring = end.ring();
+            Self::Recv(Side { ring, .. }) => ring.has_message() || ring.is_spent(),
+            Self::Send(Side { ring, .. }, rules) => {
                 let is_met = !rules.is_rendezvous || ring.header().not_empty().has_waiter();
                 let never_waits = rules.backpressure != Backpressure::Wait;
                 ring.standing().refuses() || is_met && (never_waits || ring.has_room())
             }
-            Self::Recv(None) | Self::Send(None, _) => true,
+            Self::Bad => true,
             Self::Other(arm) => arm.attempt(),
         }
     }
 
     fn watch<'b>(&'b self, watches: &mut Watches<'b>) {
         match self {
-            Self::Recv(end) => watch_end(*end, Which::NotEmpty, watches),
-            Self::Send(end, _) => watch_end(*end, Which::NotFull, watches),
+            Self::Recv(side) => watch_end(Some(side.end), Which::NotEmpty, watches),
+            Self::Send(side, _) => watch_end(Some(side.end), Which::NotFull, watches),
+            Self::Bad => watches.over(),
             Self::Other(arm) => arm.watch(watches),
         }
     }
@@ -85,23 +110,23 @@ impl Arm for ReadyArm<'_> {
 
     fn spin_ticks(&self) -> u64 {
         match self {
-            Self::Recv(end) | Self::Send(end, _) => end.map_or(0, |end| end.terms().spin_ticks),
-            Self::Other(_) => 0,
+            Self::Recv(side) | Self::Send(side, _) => side.end.terms().spin_ticks,
+            Self::Bad | Self::Other(_) => 0,
         }
     }
 
     fn about_to_sleep(&self) {
-        if let Self::Recv(Some(end)) = self {
-            offer_to_meet(end);
+        if let Self::Recv(side) = self {
+            offer_to_meet(side.end);
         }
     }
 
     fn pass_on(&self) {
         match self {
-            Self::Recv(Some(end)) => end.ring().pass_on_message(),
-            Self::Send(Some(end), _) => end.ring().pass_on_room(),
+            Self::Recv(side) => side.ring.pass_on_message(),
+            Self::Send(side, _) => side.ring.pass_on_room(),
             Self::Other(arm) => arm.pass_on(),
-            Self::Recv(None) | Self::Send(None, _) => {}
+            Self::Bad => {}
         }
     }
 
@@ -124,14 +149,13 @@ impl<'a> Select<'a> {
     /// Adds a receiver: ready when there is something to receive, or the channel has ended. Returns the arm's index: arms are
     /// counted from 0 in the order of adding.
     pub fn recv<T: Portable>(&mut self, receiver: &'a Receiver<T>) -> usize {
-        self.add(ReadyArm::Recv(receiver.end().ok().map(|end| &**end)))
+        self.add(receiver.end().map_or(ReadyArm::Bad, |end| ReadyArm::Recv(Side::of(end))))
     }
 
     /// Adds a sender: ready when there is room, or the channel refuses. Of a rendezvous when somebody waits to receive.
     pub fn send<T: Portable>(&mut self, sender: &'a Sender<T>) -> usize {
-        let end = sender.end().ok();
-        let rules = end.map(|end| sender.rules(end)).unwrap_or_default();
-        self.add(ReadyArm::Send(end.map(|end| &**end), rules))
+        let arm = |end| ReadyArm::Send(Side::of(end), sender.rules(end));
+        self.add(sender.end().map_or(ReadyArm::Bad, |end| arm(end)))
     }
 
     /// Adds a task: ready when `join` would not wait.
@@ -197,18 +221,26 @@ impl<'a> Select<'a> {
     fn look(&self) -> Option<usize> {
         let turn = self.turn.get() % self.arms.len().max(1);
         self.turn.set(turn + 1);
-        let probed = [turn, self.latest.get()].into_iter().find(|index| self.is_ready(*index));
-        let found = probed.or_else(|| {
-            let others = (turn + 1..self.arms.len()).chain(0..turn);
-            others.into_iter().find(|index| self.is_ready(*index))
-        })?;
+        let latest = self.latest.get();
+        let found = if self.arms.get(turn)?.attempt() {
+            turn
+        } else if self.arms.get(latest).is_some_and(ReadyArm::probe) {
+            latest
+        } else {
+            self.walk(turn)?
+        };
         self.latest.set(found);
         Some(found)
     }
 
-    #[inline]
-    fn is_ready(&self, index: usize) -> bool {
-        self.arms.get(index).is_some_and(Arm::attempt)
+    /// Looks at all of them, from the turn on: first for messages, of which there will be more, then for ends.
+    fn walk(&self, turn: usize) -> Option<usize> {
+        let (before, behind) = self.arms.split_at(turn.min(self.arms.len()));
+        let find = |is_ready: fn(&ReadyArm<'a>) -> bool| {
+            let found = behind.iter().position(is_ready).map(|index| turn + index);
+            found.or_else(|| before.iter().position(is_ready))
+        };
+        find(ReadyArm::probe).or_else(|| find(ReadyArm::attempt))
     }
 }
 
