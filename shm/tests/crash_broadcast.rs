@@ -166,3 +166,66 @@ fn subscriber_killed_behind_a_message_holds_up_nobody() {
     let test = "subscriber_killed_behind_a_message_holds_up_nobody";
     run(test, "broadcast.advance.moved", 1, listens, 0, &[1, 2, 11, 12]);
 }
+
+/// Subscribes, sends, reads and leaves again and again, and would never end.
+fn lives(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    let ring = memory.ring();
+    let mut next = 3;
+    loop {
+        let index = ring.subscribe(victim()).unwrap();
+        for _ in 0..3 {
+            let claim = ring.claim(victim(), Keeping::Newest).unwrap();
+            ring.publish(claim, victim(), MESSAGE, &[next, !next]);
+            next += 1;
+        }
+        let other = ring.subscribe_like(index, victim()).unwrap();
+        while memory.receive(other).is_ok() {}
+        ring.unsubscribe(index);
+        ring.unsubscribe(other);
+    }
+}
+
+/// How often to die at each point: `GORUN_CRASH_ROUNDS`, or a few times.
+fn rounds() -> u64 {
+    std::env::var("GORUN_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
+#[test]
+fn killed_at_any_passage_of_any_point_wedges_and_loses_nothing() {
+    let test = "killed_at_any_passage_of_any_point_wedges_and_loses_nothing";
+    let points = [
+        "broadcast.claim.claimed",
+        "broadcast.publish.written",
+        "broadcast.publish.full",
+        "broadcast.subscribe.taken",
+        "broadcast.subscribe.counted",
+        "broadcast.advance.read",
+        "broadcast.advance.moved",
+    ];
+    for (point, nth) in points.into_iter().flat_map(|point| (1..=rounds()).map(move |nth| (point, nth))) {
+        CrashTest { test, point, nth, bytes: BYTES }.run(prepare, lives, |segment| {
+            let memory = Memory::new(segment);
+            memory.recover();
+            let ring = memory.ring();
+            // What is left of what the dead has sent: the newest, without a gap.
+            let mut rest = Vec::new();
+            loop {
+                match ring.look(OWN, Keeping::Newest) {
+                    Ok(_) => rest.push(memory.receive(OWN).unwrap()),
+                    Err(Miss::Lagged(_)) => assert!(rest.is_empty(), "{point} {nth}: a gap behind {rest:?}"),
+                    Err(Miss::Empty) => break,
+                    Err(other) => panic!("{point} {nth}: {other:?}"),
+                }
+            }
+            let first = rest.first().copied().unwrap_or(0);
+            assert!(rest.iter().copied().eq((first..).take(rest.len())), "{point} {nth}: {rest:?}");
+            for value in 100..112 {
+                memory.send(survivor(), value).unwrap();
+                assert_eq!(memory.receive(OWN), Ok(value));
+            }
+            let free = std::iter::from_fn(|| ring.subscribe(survivor())).count();
+            assert_eq!(free, BroadcastShape::CURSORS - 1, "the dead's cursors are free");
+        });
+    }
+}

@@ -163,3 +163,53 @@ fn receiver_killed_when_the_end_was_agreed_upon_leaves_it_agreed() {
     let test = "receiver_killed_when_the_end_was_agreed_upon_leaves_it_agreed";
     run(test, "lane.end_at.agreed", 1, closes, &[]);
 }
+
+/// Uses both ends again and again, and would never end.
+fn lives(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    let mut next = 3;
+    loop {
+        let mut sender = memory.sender(victim());
+        while sender.try_send(&[next, !next]).is_ok() {
+            next += 1;
+        }
+        memory.lane().put_down(Role::Sender);
+        let mut receiver = memory.receiver(victim());
+        for _ in 0..3 {
+            let _ = receiver.try_receive();
+        }
+        memory.lane().put_down(Role::Receiver);
+    }
+}
+
+/// How often to die at each point: `GORUN_CRASH_ROUNDS`, or a few times.
+fn rounds() -> u64 {
+    std::env::var("GORUN_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
+#[test]
+fn killed_at_any_passage_of_any_point_wedges_and_loses_nothing() {
+    let test = "killed_at_any_passage_of_any_point_wedges_and_loses_nothing";
+    let points = [
+        "lane.pick_up.done",
+        "spsc.push.written",
+        "spsc.publish.stored",
+        "spsc.pop.read",
+        "spsc.pop.released",
+    ];
+    for (point, nth) in points.into_iter().flat_map(|point| (1..=rounds()).map(move |nth| (point, nth))) {
+        CrashTest { test, point, nth, bytes: BYTES }.run(prepare, lives, |segment| {
+            let memory = Memory::new(segment);
+            memory.lane().bury(victim());
+            let mut receiver = memory.receiver(survivor());
+            let rest: Vec<_> = std::iter::from_fn(|| receiver.try_receive().ok()).collect();
+            let first = rest.first().map_or(0, |[first, _]| *first);
+            assert!(rest.iter().zip(first..).all(|(value, n)| *value == [n, !n]), "{point} {nth}: {rest:?}");
+            let mut sender = memory.sender(survivor());
+            for value in 100..112 {
+                sender.try_send(&[value, !value]).unwrap();
+                assert_eq!(receiver.try_receive(), Ok([value, !value]));
+            }
+        });
+    }
+}
