@@ -268,7 +268,7 @@ fn a_dead_subscriber_holds_up_nobody() {
             assert_eq!(receiver.recv(), Ok(n));
         }
         assert!(matches!(dying.join(), Err(TaskError::WorkerLost { .. })));
-        assert!(sender.is_empty());
+        assert!(sender.is_empty(), "its place went before its end was told");
     }
 }
 
@@ -327,7 +327,10 @@ fn killed_tasks_wedge_and_lose_nothing() {
         assert_eq!(listener.join(), Err(TaskError::Cancelled));
         receiver.drain().for_each(&mut check);
     }
-    assert!(sender.is_empty());
+    // A place that was on its way to a task that was never begun is given up by another thread.
+    while !sender.is_empty() {
+        thread::yield_now();
+    }
 }
 
 struct Unpark(Thread);

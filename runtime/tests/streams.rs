@@ -52,6 +52,24 @@ fn the_host_sends_slices_to_a_task() {
 }
 
 #[test]
+fn values_go_there_and_back() {
+    let _watchdog = Watchdog::start("values_go_there_and_back");
+    let runtime = runtime(1);
+    let (mut sender, received) = on::<u64>(&runtime, 4);
+    let (back, mut receiver) = on::<u64>(&runtime, 4);
+    type Ends = (StreamReceiver<u64>, StreamSender<u64>);
+    let echo = runtime.task((received, back), |(received, mut back): Ends| {
+        received.into_iter().all(|value| back.send(value).is_ok())
+    });
+    for n in 0..5000 {
+        sender.send(n).unwrap();
+        assert_eq!(receiver.recv(), Ok(n));
+    }
+    drop(sender);
+    assert_eq!(echo.join(), Ok(true));
+}
+
+#[test]
 fn ends_go_from_process_to_process_while_values_are_in_the_stream() {
     let _watchdog = Watchdog::start("ends_go_from_process_to_process_while_values_are_in_the_stream");
     let runtime = runtime(2);
