@@ -179,7 +179,10 @@ fn values_are_written_and_read_in_place() {
     sender.send([9; 1024]).unwrap();
     assert!(matches!(sender.try_loan(), Err(SendError::Full(()))));
     drop(receiver.recv_ref().unwrap());
-    assert!(sender.try_loan().is_ok());
+    let loan = sender.try_loan().unwrap();
+    receiver.close();
+    assert_eq!(receiver.drain().count(), 1);
+    assert!(matches!(loan.publish(), Err(SendError::Closed(()))), "nobody looks for it any more");
 }
 
 #[derive(

@@ -8,7 +8,7 @@ use crate::channel::{BatchError, SendError};
 use gorun_shm::Plain;
 use gorun_shm::gate::{ArmedGate, Gate};
 use gorun_shm::ring::lane::{LaneLoan, LaneMemory, LaneSender};
-use gorun_shm::ring::mpmc::{Refused, Role};
+use gorun_shm::ring::mpmc::{Refused, Role, Standing};
 use gorun_worker::lane::{LaneEnd, LaneViews};
 use gorun_worker::parcel;
 use serde::de::Error as _;
@@ -265,7 +265,10 @@ fn send_late<T: Plain>(
 
 #[cold]
 fn refusal<T: Plain, V>(lane: &Lane<T>, value: V, refused: Refused) -> SendError<V> {
-    let standing = lane.memory().common().standing();
+    refusal_by(lane.memory().common().standing(), value, refused)
+}
+
+fn refusal_by<V>(standing: Standing, value: V, refused: Refused) -> SendError<V> {
     match refused {
         Refused::Full => SendError::Full(value),
         Refused::Corrupt => SendError::Damaged(value),
@@ -340,11 +343,10 @@ impl<T: Plain> StreamLoan<'_, T> {
     /// Sends what was written.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] with a copy of it, if the stream has ended meanwhile.
+    /// As [`StreamSender::send`], without the value: the stream has ended meanwhile.
     #[inline]
-    pub fn publish(self) -> Result<(), SendError<T>> {
-        let value = *self.0.value();
-        self.0.publish().map_err(|_| SendError::Disconnected(value))
+    pub fn publish(self) -> Result<(), SendError<()>> {
+        self.0.publish().map_err(|(refused, standing)| refusal_by(standing, (), refused))
     }
 }
 

@@ -4,7 +4,7 @@ use super::header::{LaneMemory, fence_everywhere};
 use crate::gate::ArmedGate;
 use crate::os::barrier::Light;
 use crate::plain::Plain;
-use crate::ring::mpmc::{Refused, Role};
+use crate::ring::mpmc::{Refused, Role, Standing};
 use crate::ring::producer::{Loan, Producer, PushError};
 use crate::ring::spsc::{AttachError, Position};
 
@@ -160,13 +160,19 @@ impl<T: Plain, M: LaneMemory> LaneLoan<'_, T, M> {
     /// Sends what was written.
     ///
     /// # Errors
-    /// [`Refused::Over`]: it was not, and will not be, received.
+    /// [`Refused::Over`]: it was not, and will not be, received; with what has become of the lane.
     #[inline]
-    pub fn publish(self) -> Result<(), Refused> {
-        match self.sender.producer.loan(1) {
-            Ok(loan) => Loan::publish(loan, 1),
-            Err(_) => return Err(Refused::Corrupt),
+    pub fn publish(self) -> Result<(), (Refused, Standing)> {
+        let published = match self.sender.producer.loan(1) {
+            Ok(loan) => {
+                Loan::publish(loan, 1);
+                self.sender.announce(1)
+            }
+            Err(_) => Err(Refused::Corrupt),
+        };
+        match published {
+            Ok(_) => Ok(()),
+            Err(refused) => Err((refused, self.sender.memory().common().standing())),
         }
-        self.sender.announce(1).map(|_| ())
     }
 }
