@@ -227,32 +227,39 @@ fn dead_members_of_a_group_are_counted() {
     assert_eq!(lost, 2);
 }
 
-/// The waiter that is woken is killed before it does anything: the others must not sleep on.
+/// The waiter that is woken is killed before it does anything with it: the other must not sleep on.
 #[test]
 fn a_notification_does_not_die_with_a_waiter() {
     let _watchdog = Watchdog::start("a_notification_does_not_die_with_a_waiter");
     let runtime = runtime(2);
     for _ in 0..10 {
         let parts = (Mutex::new_on(&runtime, 0_u64).unwrap(), Condvar::new_on(&runtime).unwrap());
-        let gate = Gate::new();
-        let wait = |((mutex, condition), name): ((Mutex<u64>, Condvar), String)| {
+        let gates = [Gate::new(), Gate::new()];
+        let input = (parts.clone(), gates[0].name(), gates[1].name());
+        type Input = ((Mutex<u64>, Condvar), String, String);
+        let killed = runtime.task(input, |((mutex, condition), name, stay): Input| {
             let guard = mutex.lock().unwrap();
             gate::pass(&name);
-            condition.wait_while(guard, |value| *value == 0).is_ok()
-        };
-        let waiting = [0, 1].map(|_| runtime.task((parts.clone(), gate.name()), wait));
-        (0..2).for_each(|_| drop(gate.await_task()));
+            drop(condition.wait_while(guard, |value| *value == 0));
+            gate::stand_at(&stay);
+        });
+        drop(gates[0].await_task());
+        let other = runtime.task(
+            (parts.clone(), gates[0].name()),
+            |((mutex, condition), name): ((Mutex<u64>, Condvar), String)| {
+                let guard = mutex.lock().unwrap();
+                gate::pass(&name);
+                // Or it is told that the other had the mutex again when it was killed.
+                let waited = condition.wait_while(guard, |value| *value == 0);
+                waited.or_else(LockError::into_guard).is_ok_and(|value| *value == 1)
+            },
+        );
+        drop(gates[0].await_task());
         *parts.0.lock().unwrap() = 1;
         parts.1.notify_one();
-        let [first, second] = waiting;
-        let killed = first.kill();
-        let first = first.join();
-        assert!(first == Ok(true) || killed && first == Err(TaskError::Cancelled), "{first:?}");
-        if first.is_ok() {
-            // It had the notification; the other is still waiting for one.
-            parts.1.notify_one();
-        }
-        assert!(matches!(second.join(), Ok(true)));
+        assert!(killed.kill());
+        assert_eq!(killed.join(), Err(TaskError::Cancelled));
+        assert_eq!(other.join(), Ok(true));
     }
 }
 
@@ -328,7 +335,8 @@ fn readers_and_writers_killed_at_any_instant_wedge_nobody() {
             assert_eq!(task.join(), Err(TaskError::Cancelled));
         }
     }
-    assert_eq!(parts.1.available(), 2);
-    assert!(parts.1.recoveries() > 0 && parts.0.recoveries() > 0);
+    // A task that was killed ends when its thread is dead, which may be before its worker is buried.
+    gorun_test_programs::eventually(|| parts.1.available() == 2);
+    assert!(parts.1.recoveries() > 0, "killed eighty times, and never with a permit");
     assert!(parts.0.write_or_repair(|pair| pair[1] = pair[0]).is_ok());
 }

@@ -367,3 +367,17 @@ proptest! {
         prop_assert_eq!(blocks.check(handle).is_err(), names(bent) == names(handle) && fits);
     }
 }
+
+#[test]
+fn live_blocks_are_listed_by_who_holds_them() {
+    let [ours, theirs] = mapped_twice(&TINY);
+    let live = [0, 1].map(|_| OwnedBlock::allocate(&ours, 100, HOST).unwrap().enliven().unwrap());
+    let shared = OwnedBlock::allocate(&theirs, 100, worker(7)).unwrap().share().unwrap();
+    let held = SharedBlock::hold(&theirs, live[1].handle(), worker(7)).unwrap();
+    let places = |handles: Vec<BlockHandle>| handles.iter().map(|handle| handle.offset()).collect::<Vec<_>>();
+    assert_eq!(ours.live().len(), 2);
+    assert_eq!(places(ours.live_of(worker(7))), [live[1].handle().offset()]);
+    assert_eq!(ours.live_of(worker(8)), []);
+    drop((held, shared));
+    assert_eq!((ours.live_of(worker(7)).len(), ours.live_of(HOST).len()), (0, 2));
+}

@@ -3,7 +3,7 @@
 #![cfg(not(loom))]
 
 use gorun_shm::OwnerId;
-use gorun_shm::blocks::{Blocks, Holder, Limits, OwnedBlock};
+use gorun_shm::blocks::{Blocks, Holder, Limits, OwnedBlock, SharedBlock};
 use gorun_shm::lock::{
     self, Arrival, Barrier, Condition, Head, Mutex, Once, Owner, Plan, Primitive, Protected, RwLock,
     Semaphore, Slots,
@@ -57,6 +57,7 @@ proptest! {
         head.format(Plan { primitive, kind: 1, number: 8, spin_ticks: 100 });
         let words = block.view_slice::<AtomicU64>(0, BYTES / 8).unwrap();
         let dead = OwnerId::worker(1).unwrap();
+        let _its_hold = SharedBlock::hold(&blocks, block.handle(), dead).unwrap();
         let me = Owner::new(OwnerId::worker(0).and_then(Holder::of).unwrap(), 1);
         for batch in &batches {
             for (index, value) in batch {

@@ -386,7 +386,8 @@ fn a_barrier_with_a_dead_participant_lets_nobody_wait() {
     });
 }
 
-// Fails if the waiter arms after it has given the mutex back, and without the fence in `Gate::notify`.
+// Fails if the waiter arms after it has given the mutex back. The fence in `Gate::notify` is tried with channels: here the
+// mutex stands between.
 #[test]
 fn a_condition_that_is_notified_is_heard() {
     model::check(|| {

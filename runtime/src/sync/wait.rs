@@ -80,14 +80,17 @@ impl Waiting<'_> {
         patience: Patience,
         mut attempt: impl FnMut() -> Result<Option<R>, WaitError>,
     ) -> Result<R, WaitError> {
+        if let Some(result) = attempt()? {
+            return Ok(result);
+        }
+        if patience == Patience::None {
+            return Err(WaitError::WouldWait);
+        }
         let (started, spin) = (ticks::now(), self.head.spin_ticks());
         loop {
             if let Some(result) = attempt()? {
                 self.head.note_spin(Some(ticks::now().wrapping_sub(started)));
                 return Ok(result);
-            }
-            if patience == Patience::None {
-                return Err(WaitError::WouldWait);
             }
             if self.meanwhile.run_one() {
                 continue;

@@ -341,6 +341,19 @@ impl Blocks {
         found
     }
 
+    /// Those of the live blocks that `owner` holds.
+    #[must_use]
+    pub fn live_of(&self, owner: OwnerId) -> Vec<BlockHandle> {
+        let Some(holder) = Holder::of(owner) else { return Vec::new() };
+        let holds = |handle: &BlockHandle| {
+            self.check(*handle).is_ok_and(|BlockRef { class, id, .. }| {
+                let block = self.shape.class(class).first + id.index;
+                self.holders.get(block as usize).is_some_and(|set| set.contains(holder))
+            })
+        };
+        self.live().into_iter().filter(holds).collect()
+    }
+
     /// The bytes of a block as words, for looking at one that is on its way: whoever takes it over may write them
     /// meanwhile.
     ///

@@ -1,7 +1,7 @@
 //! Site: whatever lock lies in a block, for who does not care which: the recoverer, and the end of the runtime.
 
 use super::{Barrier, Condition, Group, Head, Mutex, Once, Plan, Primitive, RwLock, Semaphore, Slots};
-use crate::blocks::{Blocks, Holder, SharedBlock};
+use crate::blocks::{BlockHandle, Blocks, Holder, SharedBlock};
 use crate::owner::OwnerId;
 use crate::segment::{View, ViewSlice};
 use crate::sync::AtomicU64;
@@ -95,21 +95,21 @@ impl Site {
     }
 }
 
-/// All locks in the segment, held by the host meanwhile.
-fn all(blocks: &Arc<Blocks>) -> impl Iterator<Item = Site> {
-    let held =
-        blocks.live().into_iter().filter_map(|handle| SharedBlock::hold(blocks, handle, OwnerId::HOST).ok());
-    held.filter_map(Site::open)
+/// The locks in blocks, held by the host meanwhile.
+fn sites(blocks: &Arc<Blocks>, handles: Vec<BlockHandle>) -> impl Iterator<Item = Site> {
+    let hold = |handle| SharedBlock::hold(blocks, handle, OwnerId::HOST).ok();
+    handles.into_iter().filter_map(hold).filter_map(Site::open)
 }
 
 /// Gives back whatever `dead` had of any lock, and wakes who waits for it; returns of how many. Only the host, once no
 /// thread of `dead` runs any more, before its blocks are recovered.
 pub fn recover(blocks: &Arc<Blocks>, dead: OwnerId) -> usize {
-    let Some(dead) = Holder::of(dead) else { return 0 };
-    all(blocks).filter(|site| site.recover(dead)).count()
+    let Some(holder) = Holder::of(dead) else { return 0 };
+    // What it did not hold when it died it had done nothing with that is not finished.
+    sites(blocks, blocks.live_of(dead)).filter(|site| site.recover(holder)).count()
 }
 
 /// The runtime has ended: whoever waits for a lock is told. Only the host.
 pub fn shut(blocks: &Arc<Blocks>) {
-    all(blocks).for_each(|site| site.shut());
+    sites(blocks, blocks.live()).for_each(|site| site.shut());
 }
