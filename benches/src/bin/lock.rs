@@ -61,9 +61,9 @@ fn count((mutex, times): (Mutex<u64>, u64)) {
 }
 
 fn read((lock, times): (RwLock<u64>, u64)) {
-    (0..times).for_each(|_| {
+    for _ in 0..times {
         black_box(*lock.read().expect("nobody dies"));
-    });
+    }
 }
 
 /// Millions a second of two that do `times` each.
@@ -105,9 +105,9 @@ fn contended(effort: Effort, runtime: &Runtime) {
             &mut || {
                 rate(times, || {
                     in_threads(|| {
-                        (0..times).for_each(|_| {
+                        for _ in 0..times {
                             black_box(*their_lock.read().expect("nobody panics"));
-                        });
+                        }
                     });
                 })
             },
