@@ -5,7 +5,7 @@ use gorun_runtime::sync::{
     Barrier, BarrierError, Condvar, GroupError, LockError, Mutex, MutexGuard, Once, OnceError, RwLock,
     Semaphore, SyncError, WaitError, WaitGroup,
 };
-use gorun_runtime::{Runtime, SharedSlice, TaskError};
+use gorun_runtime::{Mode, Runtime, SharedSlice, TaskError};
 use gorun_test_programs::{Gate, Watchdog, eventually, gate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +47,23 @@ fn tasks_and_threads_count_together() {
     assert!(tasks.into_iter().all(|task| task.join() == Ok(true)));
     assert_eq!(*pair.lock().unwrap(), [4 * TIMES, 4 * TIMES]);
     assert_eq!(pair.recoveries(), 0);
+}
+
+#[test]
+fn locks_work_in_every_mode_that_shares_memory() {
+    let _watchdog = Watchdog::start("locks_work_in_every_mode_that_shares_memory");
+    for mode in [Mode::Inline, Mode::Thread, Mode::Process] {
+        let runtime = Runtime::builder().mode(mode).workers(2).build().unwrap();
+        let parts = (Mutex::new_on(&runtime, [0, 0]).unwrap(), RwLock::new_on(&runtime, 0_u64).unwrap());
+        let tasks = [0, 1].map(|_| {
+            runtime.task(parts.clone(), |(pair, lock): (Mutex<Pair>, RwLock<u64>)| {
+                *lock.write().unwrap() += 1;
+                add((pair, 500)) && *lock.read().unwrap() > 0
+            })
+        });
+        assert!(tasks.into_iter().all(|task| task.join() == Ok(true)), "{mode:?}");
+        assert_eq!((*parts.0.lock().unwrap(), *parts.1.read().unwrap()), ([1000, 1000], 2), "{mode:?}");
+    }
 }
 
 #[test]
