@@ -18,7 +18,8 @@ use std::time::Duration;
 ///
 /// Instead of Go's counter there are members, as only so the counts of the dead can be given back: [`WaitGroup::add`] makes one,
 /// it travels to whoever is to do the work, a member adds more members by [`Member::add`], and is done by [`Member::done`] or
-/// when it is dropped. A member whose process is killed is counted as lost, and the wait says so.
+/// when it is dropped. A member whose process is killed is counted as lost, and the wait says so; one whose task never began,
+/// because it was cancelled or its worker died first, was dropped with the task's input, and is done.
 ///
 /// ```
 /// use gorun_runtime::{Task, sync::{Member, WaitGroup}};
