@@ -160,9 +160,9 @@ impl<'a> Table<'a> {
     /// The caller found nothing in the lane. It must look once more: what was sent before may not be announced again.
     pub fn look_again(&self, lane: usize) {
         let (word, bit) = bit(lane);
-        // SeqCst: with the fence, orders the clearing before the caller's last look. Pairs with the fence in `announce`.
+        // SeqCst: with the fence, orders the clearing before the caller's last look.
         self.header.ready.words[word].fetch_and(!bit, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        fence_after_exchange(); // Pairs with the fence in `announce`.
     }
 
     /// The caller has found a message at its last look, and there may be more.

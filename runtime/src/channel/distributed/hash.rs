@@ -92,11 +92,15 @@ fn mix(number: u64) -> u64 {
 )]
 pub(super) fn jump(mut key: u64, buckets: u32) -> u32 {
     const STRETCH: f64 = (1_u64 << 31) as f64;
-    let (mut bucket, mut next) = (0_u64, 0_u64);
+    let mut step = || {
+        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
+        STRETCH / ((key >> 33) + 1) as f64
+    };
+    // The first jump is from before the first bucket, and multiplies by one.
+    let (mut bucket, mut next) = (0_u64, step() as u64);
     while next < u64::from(buckets) {
         bucket = next;
-        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        next = ((bucket + 1) as f64 * (STRETCH / ((key >> 33) + 1) as f64)) as u64;
+        next = ((bucket + 1) as f64 * step()) as u64;
     }
     bucket as u32
 }

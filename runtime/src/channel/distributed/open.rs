@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Partitions, if nobody says otherwise: enough to be shared out evenly among some ten members.
-const PARTITIONS: usize = 64;
+/// Partitions, if nobody says otherwise: enough to be shared out among some ten members, few enough for a processor's cache.
+const PARTITIONS: usize = 32;
 /// Places for members, if nobody says otherwise.
 const MEMBERS: usize = 32;
 /// Most messages in an inbox: what goes to one member is not spread.
@@ -72,7 +72,7 @@ impl<T: Portable> Channel<T> {
 }
 
 impl<T: Portable> Distributed<T> {
-    /// How many partitions there are, 1 to 256; 64 if this is not called. More are shared out more evenly, and cost memory.
+    /// How many partitions there are, 1 to 256; 32 if this is not called. More are shared out more evenly, and cost memory.
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.partitions = partitions;
         self

@@ -146,9 +146,11 @@ impl<T: Portable> DistributedSender<T> {
     #[inline]
     fn post(&self, partition: usize, value: T, patience: Patience) -> Result<(), SendError<T>> {
         let SenderEnds { desk, partitions, .. } = &*self.ends;
-        partitions[partition].send_with(value, patience)?;
-        desk.table().announce(partition, !desk.is_strict());
-        Ok(())
+        let sent = partitions[partition].send_with(value, patience);
+        if sent.is_ok() {
+            desk.table().announce(partition, !desk.is_strict());
+        }
+        sent
     }
 
     /// Sends a value to one member. If that goes before it has received it, another gets it.
