@@ -300,5 +300,8 @@ fn call(name: &Name, hello: Hello) -> Result<Answer, NamedError> {
     }
     let packet = socket::receive(&socket, false).ok().flatten().ok_or_else(gone)?;
     let welcome = Welcome::read(&packet.bytes).ok_or(NamedError::NoChannel { name: name.text.clone() })?;
+    if welcome.refusal() == Some(Refusal::Leaving) {
+        return Err(gone());
+    }
     Ok((socket, welcome, packet.descriptors.into_iter().next()))
 }
