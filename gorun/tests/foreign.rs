@@ -142,6 +142,64 @@ fn a_name_that_was_given_up_leaves_the_memory() {
 }
 
 #[test]
+fn a_ring_does_what_a_queue_does() {
+    let name = name("a_ring_does_what_a_queue_does");
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut below = |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % limit).unwrap()
+    };
+    for round in 0..40 {
+        let shape = RingShape::new(1 << (round % 4), 1 + 13 * (round / 4));
+        let offset = 64 * u64::from(round % 3);
+        let bytes = usize::try_from(offset + shape.bytes()).unwrap();
+        let segment = Segment::create(&format!("{name}-{round}"), bytes).unwrap();
+        shape.format(&segment, offset).unwrap();
+        let (mut writer, mut reader) =
+            (RingWriter::open(&segment, offset).unwrap(), RingReader::open(&segment, offset).unwrap());
+        let (slots, slot_bytes) =
+            (1 << (round % 4), usize::try_from(1 + 13 * (round / 4)).unwrap().next_multiple_of(8));
+        let mut queue = std::collections::VecDeque::new();
+        for step in 0..2000_u32 {
+            match below(9) {
+                0..4 => {
+                    let message: Vec<u8> = (0..below(u64::try_from(slot_bytes).unwrap() + 2))
+                        .map(|at| (at % 251).try_into().unwrap())
+                        .collect();
+                    let expected = match () {
+                        () if message.len() > slot_bytes => {
+                            Err(RingError::TooLong { bytes: message.len(), slot_bytes })
+                        }
+                        () if queue.len() == slots => Err(RingError::Full),
+                        () => Ok(()),
+                    };
+                    assert_eq!(writer.try_write(&message), expected, "step {step}");
+                    if expected.is_ok() {
+                        queue.push_back(message);
+                    }
+                }
+                4..8 => {
+                    assert_eq!(reader.try_read(), queue.pop_front().ok_or(RingError::Empty), "step {step}")
+                }
+                // A writer and a reader that begin anew go on where the last ones stopped.
+                _ => {
+                    writer = RingWriter::open(&segment, offset).unwrap();
+                    reader = RingReader::open(&segment, offset).unwrap();
+                }
+            }
+        }
+        writer.close();
+        assert_eq!(writer.try_write(&[]), Err(RingError::Closed));
+        for message in queue {
+            assert_eq!(reader.try_read(), Ok(message));
+        }
+        assert_eq!(reader.try_read(), Err(RingError::Closed));
+    }
+}
+
+#[test]
 fn a_ring_full_of_nonsense_is_no_ring() {
     let name = name("a_ring_full_of_nonsense");
     let segment = Segment::create(&name, 1 << 16).unwrap();
