@@ -11,9 +11,9 @@ use crate::os::fork;
 use crate::pace::Pace;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{AllocateError, BlockHandle, Blocks, HandleError, Holder, OwnedBlock, SharedBlock};
-use gorun_shm::ring::mpmc::{Geometry, Header, Position, Ring, Role, Terms};
+use gorun_shm::ring::mpmc::{Geometry, Header, Ring, Role, Terms};
 use gorun_shm::segment::{View, ViewSlice};
-use gorun_shm::sync::{AtomicU64, Ordering};
+use gorun_shm::sync::AtomicU64;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -96,14 +96,7 @@ pub struct End {
     role: Role,
     me: Holder,
     pace: Pace,
-    /// Every position before it is known to be free, or full, as the role will have it. A guess of several threads.
-    known: AtomicU64,
 }
-
-/// So many slots ahead are brought to this processor: about as many as are dealt with while one comes.
-const FETCHED_AHEAD: u64 = 4;
-/// So often an end looks how far it may fetch: that is a line which the other side writes.
-const LOOKS_AHEAD: u64 = 16;
 
 impl End {
     /// A channel: its first two ends.
@@ -163,7 +156,7 @@ impl End {
                 first.insert(1);
             }
         }
-        Ok(Arc::new(Self { place, role, me, pace: Pace::default(), known: AtomicU64::new(0) }))
+        Ok(Arc::new(Self { place, role, me, pace: Pace::default() }))
     }
 
     /// The same end, counted once more; none in a fork of its process.
@@ -192,24 +185,6 @@ impl End {
     #[inline]
     pub fn me(&self) -> Holder {
         self.me
-    }
-
-    /// This end deals with the message at `position`: brings a slot here that is about to be needed, but none that the other
-    /// side is at.
-    #[inline]
-    pub fn look_ahead(&self, position: Position) {
-        let ring = self.ring();
-        let mut known = self.known.load(Ordering::Relaxed); // Relaxed: a guess.
-        if position.is_multiple_of(LOOKS_AHEAD) {
-            known = match self.role {
-                Role::Sender => ring.header().head() + self.geometry().capacity(),
-                Role::Receiver => ring.header().tail(),
-            };
-            self.known.store(known, Ordering::Relaxed); // Relaxed: a guess.
-        }
-        if position + FETCHED_AHEAD < known {
-            ring.fetch(position + FETCHED_AHEAD);
-        }
     }
 
     /// How long to leave the other side alone.

@@ -11,6 +11,7 @@
 
 use crate::codec::{self, Portable};
 use crate::end::End;
+use crate::frame;
 use crate::message::{self, SealError};
 use crate::parcel::{self, Carried};
 use crate::porter;
@@ -31,11 +32,12 @@ const BLOCK_WORDS: usize = 3;
 const WORDS_MAX: usize = 15;
 const _: () = assert!(WORDS_MAX <= Geometry::PAYLOAD_WORDS_MAX as usize);
 
-/// Words of payload that slots for values of `T` should have: enough for most values of that size, and to name a block.
+/// Words of payload that slots for values of `T` should have: enough for most values of that size, with a checksum if
+/// `is_summed`, and to name a block.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "15 at most")]
-pub const fn words_for<T>() -> u32 {
-    let words = size_of::<T>().div_ceil(8);
+pub const fn words_for<T>(is_summed: bool) -> u32 {
+    let words = size_of::<T>().div_ceil(8) + if is_summed { frame::SUM_BYTES.div_ceil(8) } else { 0 };
     let words = if words < BLOCK_WORDS { BLOCK_WORDS } else { words };
     let words = if words > WORDS_MAX { WORDS_MAX } else { words };
     words as u32
@@ -99,6 +101,9 @@ impl Letter {
     /// [`SealError`]; nothing stays allocated.
     #[inline]
     pub fn seal<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
+        if frame::is_framed(&end.terms()) {
+            return Self::seal_framed(value, end);
+        }
         let mut words = [0; WORDS_MAX];
         let room = words_of(end) * 8;
         let place = &mut words.as_mut_bytes()[..room];
@@ -117,18 +122,44 @@ impl Letter {
         }
     }
 
+    /// [`Letter::seal`] for a channel that compresses, or sums up.
+    #[cold]
+    fn seal_framed<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
+        let (terms, mut words) = (end.terms(), [0; WORDS_MAX]);
+        let place = &mut words.as_mut_bytes()[..words_of(end) * 8];
+        let packing = parcel::Packing::begin();
+        let length = codec::encode(value, place)?.filter(|_| packing.is_empty());
+        drop(packing);
+        let length = if frame::is_summed(&terms) {
+            length.and_then(|length| frame::sum_up(place, length))
+        } else {
+            length
+        };
+        // Long enough to be compressed, it lies in a block even if it fits a slot.
+        let fits = length.filter(|length| terms.compress == 0 || (*length as u64) < terms.compress);
+        if let Some(length) = fits.and_then(|length| u8::try_from(length).ok()) {
+            let message = Message { length, marks: 0 };
+            return Ok(Self { words, message, block: None, carried: Vec::new() });
+        }
+        let wrap = |bytes: &[u8]| frame::wrap(bytes, &terms, end.ring().header());
+        frame::seal_wrapped(value, end, terms.compress == 0, wrap).map(Self::in_block)
+    }
+
     #[cold]
     fn seal_in_block<T: Portable>(value: &T, end: &End) -> Result<Self, SealError> {
         let blocks = end.blocks();
         let limit = blocks.shape().largest_bytes();
-        let sealed = message::seal_in_block(value, blocks, end.me().owner(), limit)?;
+        message::seal_in_block(value, blocks, end.me().owner(), limit).map(Self::in_block)
+    }
+
+    fn in_block(sealed: message::Sealed) -> Self {
         let mut words = [0; WORDS_MAX];
         [words[0], words[1], ..] = sealed.payload;
         words[2] = sealed.bytes.into();
         let handles = if sealed.marks & MARK_HANDLES == 0 { 0 } else { HANDLES };
         debug_assert!(sealed.marks & MARK_IN_BLOCK != 0);
         let message = Message { length: 0, marks: IN_BLOCK | handles };
-        Ok(Self { words, message, block: sealed.block, carried: sealed.parcels })
+        Self { words, message, block: sealed.block, carried: sealed.parcels }
     }
 
     /// What stands in the slot's word.
@@ -201,7 +232,7 @@ impl Received {
     #[inline]
     pub fn decode<T: Portable>(self, end: &End) -> Result<T, SealError> {
         match self.arrival {
-            None => Ok(codec::decode(&self.words.as_bytes()[..self.length])?),
+            None => decode_inline(&self.words.as_bytes()[..self.length], end),
             Some(arrival) => {
                 let decoded = arrival.and_then(|arrival| Ok(arrival.decode()?));
                 // The block is free now: the sender may let go of what it carried.
@@ -212,30 +243,33 @@ impl Received {
     }
 }
 
-/// Takes the value out of a slot, which is free before it is decoded, and tells who waits for room if `is_told`.
+/// Takes the value out of a slot, which is free before it is decoded; senders are told of that, or will be by the caller.
 ///
 /// # Errors
 /// [`SealError`] if there is none in it.
 #[inline]
 pub fn receive<T: Portable>(taken: Taken, end: &End, is_told: bool) -> Result<T, SealError> {
-    let word = taken.word();
-    if word.marks() & IN_BLOCK != 0 {
-        let received = Received::take(taken, end);
-        if is_told {
-            end.ring().notify_room();
-        }
-        return received.decode(end);
+    if taken.word().marks() & IN_BLOCK != 0 {
+        return receive_block(taken, end, is_told);
     }
-    end.look_ahead(taken.position());
     let ring = end.ring();
     let mut words = [0; WORDS_MAX];
-    let length = usize::from(word.length()).min(words_of(end) * 8);
+    let length = usize::from(taken.word().length()).min(words_of(end) * 8);
     ring.read(&taken, &mut words[..length.div_ceil(8)]);
     ring.release(taken, end.me());
     if is_told {
         ring.notify_room();
     }
-    Ok(codec::decode(&words.as_bytes()[..length])?)
+    decode_inline(&words.as_bytes()[..length], end)
+}
+
+#[cold]
+fn receive_block<T: Portable>(taken: Taken, end: &End, is_told: bool) -> Result<T, SealError> {
+    let received = Received::take(taken, end);
+    if is_told {
+        end.ring().notify_room();
+    }
+    received.decode(end)
 }
 
 /// What a letter that was opened and stays in its slot keeps meanwhile: its block and what that carries.
@@ -262,7 +296,7 @@ pub fn open_kept<T: Portable>(taken: &Taken, end: &End) -> Result<(T, Kept), Sea
     let read = end.ring().read(taken, &mut words[..words_of(end)]);
     if word.marks() & IN_BLOCK == 0 {
         let length = usize::from(word.length()).min(read * 8);
-        return Ok((codec::decode(&words.as_bytes()[..length])?, Kept(None)));
+        return Ok((decode_inline(&words.as_bytes()[..length], end)?, Kept(None)));
     }
     let (value, block, carried) = open(&words, word.marks(), end)?.decode_and_keep()?;
     Ok((value, Kept(block.map(|block| (block, carried)))))
@@ -272,7 +306,21 @@ pub fn open_kept<T: Portable>(taken: &Taken, end: &End) -> Result<(T, Kept), Sea
 fn open(words: &[u64; WORDS_MAX], marks: u8, end: &End) -> Result<message::Arrival, SealError> {
     let handle = BlockHandle::from_words([words[0], words[1]]);
     let bytes = usize::try_from(words[2]).map_err(|_| SealError::Malformed)?;
-    message::open_from_channel(end.blocks(), end.me().owner(), handle, bytes, marks & HANDLES != 0)
+    let has_handles = marks & HANDLES != 0;
+    let mut arrival = message::open_from_channel(end.blocks(), end.me().owner(), handle, bytes, has_handles)?;
+    let terms = end.terms();
+    if frame::is_framed(&terms) {
+        let limit = usize::try_from(end.blocks().shape().largest_bytes()).unwrap_or(usize::MAX);
+        arrival.unwrap(|bytes| frame::unwrap(bytes, &terms, limit))?;
+    }
+    Ok(arrival)
+}
+
+/// The value of a message that lay in its slot.
+#[inline]
+fn decode_inline<T: Portable>(bytes: &[u8], end: &End) -> Result<T, SealError> {
+    let bytes = if frame::is_summed(&end.terms()) { frame::summed(bytes)? } else { bytes };
+    codec::decode(bytes).map_err(SealError::Codec)
 }
 
 /// Throws away all messages that are in the channel.

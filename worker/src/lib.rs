@@ -13,6 +13,7 @@ pub mod duty;
 pub mod end;
 pub mod exit;
 pub mod find;
+pub mod frame;
 pub mod function;
 pub mod hold;
 pub mod in_flight;

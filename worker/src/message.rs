@@ -20,6 +20,7 @@ use gorun_shm::OwnerId;
 use gorun_shm::blocks::{AllocateError, BlockHandle, BlockState, Blocks, HandleError, OwnedBlock};
 use gorun_shm::slots::{INLINE_BYTES, INLINE_WORDS};
 use gorun_shm::sync::Ordering;
+use std::borrow::Cow;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -60,6 +61,14 @@ pub enum SealError {
     /// A handle in the message names no block of the sender's.
     #[error("the message names a block that its sender does not hold: {0}")]
     Handle(#[source] HandleError),
+    /// The bytes are not those that were sent.
+    #[error("the checksum of the message is another's: it was overwritten")]
+    Checksum,
+    /// A channel that compresses does not carry what is not copied.
+    #[error(
+        "the value carries shared memory or a channel, and this channel compresses; send it through one that does not"
+    )]
+    NotCopied,
     /// The lengths in the message contradict each other.
     #[error("the message's lengths contradict each other")]
     Malformed,
@@ -276,6 +285,8 @@ pub struct Arrival {
     copy: Option<Vec<u8>>,
     bytes: usize,
     parcels: Vec<Carried>,
+    /// The bytes, if they came in a frame.
+    unwrapped: Option<Vec<u8>>,
     /// Dropped after the block: its sender then sees that everything has arrived.
     _news: News,
 }
@@ -302,18 +313,35 @@ impl Arrival {
     #[inline]
     fn in_block(block: OwnedBlock, bytes: usize, parcels: Vec<Carried>) -> Self {
         let _news = News::of(&parcels);
-        Self { inline: [0; INLINE_BYTES], block: Some(block), copy: None, bytes, parcels, _news }
+        Self {
+            inline: [0; INLINE_BYTES],
+            block: Some(block),
+            copy: None,
+            bytes,
+            parcels,
+            unwrapped: None,
+            _news,
+        }
     }
 
     /// The encoded bytes.
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        match (&self.copy, &self.block) {
-            (Some(copy), _) => copy,
+        match (self.unwrapped.as_ref().or(self.copy.as_ref()), &self.block) {
+            (Some(bytes), _) => bytes,
             (None, Some(block)) => &block.as_slice()[..self.bytes],
             (None, None) => &self.inline[..self.bytes],
         }
+    }
+
+    /// Takes the bytes out of the frame they came in.
+    pub(crate) fn unwrap(
+        &mut self,
+        unwrap: impl FnOnce(&[u8]) -> Result<Cow<'_, [u8]>, SealError>,
+    ) -> Result<(), SealError> {
+        self.unwrapped = Some(unwrap(self.bytes())?.into_owned());
+        Ok(())
     }
 
     /// Takes the message block out, to be passed back.
@@ -355,8 +383,10 @@ impl Arrival {
     /// Decodes what lies in a block, and counts the bytes that are copied out of it.
     fn decode_counted<T: Portable>(&mut self) -> Result<T, CodecError> {
         let unpacking = self.unpack();
-        if let Some(block) =
-            self.block.as_ref().filter(|block| block.blocks().record().compress_from().is_some())
+        // A frame has been opened already, and is not squeezed once more.
+        let squeezes = |block: &&OwnedBlock| block.blocks().record().compress_from().is_some();
+        if self.unwrapped.is_none()
+            && let Some(block) = self.block.as_ref().filter(squeezes)
         {
             let bytes = squeeze::unsqueezed(self.bytes(), block.blocks())?;
             block.blocks().record().count_copied(block.owner(), bytes.len() as u64);
@@ -397,6 +427,7 @@ pub fn open(
             copy: None,
             bytes,
             parcels: Vec::new(),
+            unwrapped: None,
             _news: News(Vec::new()),
         });
     }

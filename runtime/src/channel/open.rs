@@ -9,6 +9,7 @@ use gorun_shm::sync::Ordering;
 use gorun_worker::codec::Portable;
 use gorun_worker::context;
 use gorun_worker::end::End;
+use gorun_worker::frame::CHECKSUM;
 use gorun_worker::letter;
 use std::marker::PhantomData;
 
@@ -71,6 +72,8 @@ pub enum Backpressure {
 pub struct Channel<T> {
     capacity: usize,
     rules: Rules,
+    /// Values of so many bytes and more are compressed; 0 is none.
+    compress: u64,
     values: PhantomData<fn() -> T>,
 }
 
@@ -79,6 +82,7 @@ pub struct Channel<T> {
 pub(super) struct Rules {
     pub(super) backpressure: Backpressure,
     pub(super) is_rendezvous: bool,
+    pub(super) has_checksum: bool,
     /// Deliveries after which a message is given up; 0 is never.
     pub(super) deliveries_max: u8,
 }
@@ -93,13 +97,15 @@ impl Rules {
             Backpressure::Reject => 1,
             Backpressure::OverwriteOldest => 2,
         };
-        backpressure | if self.is_rendezvous { RENDEZVOUS } else { 0 } | u64::from(self.deliveries_max) << 8
+        let rendezvous = if self.is_rendezvous { RENDEZVOUS } else { 0 };
+        let checksum = if self.has_checksum { CHECKSUM } else { 0 };
+        backpressure | rendezvous | checksum | u64::from(self.deliveries_max) << 8
     }
 
     /// True if messages go by the shortest way: with nothing to be done about them but to put them into a slot.
     #[inline]
-    pub(super) fn are_plain(word: u64) -> bool {
-        word & RENDEZVOUS == 0
+    pub(super) fn are_plain(terms: &Terms) -> bool {
+        terms.terms & (RENDEZVOUS | CHECKSUM) == 0 && terms.compress == 0
     }
 
     /// True if a sender that finds no room may find some later.
@@ -114,7 +120,12 @@ impl Rules {
             2 => Backpressure::OverwriteOldest,
             _ => Backpressure::Wait,
         };
-        Self { backpressure, is_rendezvous: word & RENDEZVOUS != 0, deliveries_max: (word >> 8) as u8 }
+        Self {
+            backpressure,
+            is_rendezvous: word & RENDEZVOUS != 0,
+            has_checksum: word & CHECKSUM != 0,
+            deliveries_max: (word >> 8) as u8,
+        }
     }
 }
 
@@ -128,7 +139,7 @@ impl<T> Channel<T> {
 impl<T: Portable> Channel<T> {
     /// One that holds `capacity` messages, 1 to 2^24.
     pub fn bounded(capacity: usize) -> Self {
-        Self { capacity, rules: Rules::default(), values: PhantomData }
+        Self { capacity, rules: Rules::default(), compress: 0, values: PhantomData }
     }
 
     /// One that holds as many messages as the runtime's
@@ -140,7 +151,7 @@ impl<T: Portable> Channel<T> {
     /// One that holds none.
     pub fn rendezvous() -> Self {
         let rules = Rules { is_rendezvous: true, ..Rules::default() };
-        Self { capacity: 1, rules, values: PhantomData }
+        Self { capacity: 1, rules, compress: 0, values: PhantomData }
     }
 
     /// What `send` does when it is full. A rendezvous always waits.
@@ -158,12 +169,51 @@ impl<T: Portable> Channel<T> {
         self
     }
 
+    /// Compresses values that take `bytes` bytes or more when encoded, where that makes them shorter: less memory for
+    /// time. A value that carries what is not copied, a shared block or an end of a channel, is then refused by `send`.
+    ///
+    /// ```
+    /// use gorun_runtime::channel::Channel;
+    ///
+    /// let (sender, receiver) = Channel::<String>::bounded(8).compress(1024).open()?;
+    /// sender.send("again and ".repeat(1000)).expect("somebody receives");
+    /// assert_eq!(receiver.recv().map(|text| text.len()), Ok(10_000));
+    /// let stats = receiver.stats();
+    /// assert!(stats.compressed_to_bytes * 10 < stats.compressed_from_bytes);
+    /// # Ok::<(), gorun_runtime::channel::ChannelError>(())
+    /// ```
+    pub fn compress(mut self, bytes: usize) -> Self {
+        self.compress = u64::try_from(bytes).unwrap_or(u64::MAX).max(1);
+        self
+    }
+
+    /// Sends a checksum with each value, so that one whose bytes another process has overwritten is
+    /// [`Unreadable`](super::RecvError::Unreadable) instead of wrong. What a value carries without copying it is not summed.
+    ///
+    /// ```
+    /// use gorun_runtime::channel::Channel;
+    ///
+    /// let (sender, receiver) = Channel::<u64>::bounded(8).checksum().open()?;
+    /// sender.send(7).expect("somebody receives");
+    /// assert_eq!(receiver.recv(), Ok(7));
+    /// # Ok::<(), gorun_runtime::channel::ChannelError>(())
+    /// ```
+    pub fn checksum(mut self) -> Self {
+        self.rules.has_checksum = true;
+        self
+    }
+
     /// The shape of its ring, and what both ends go by.
     pub(super) fn plan(&self) -> Result<(Geometry, Rules), ChannelError> {
         let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
         let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
-        let geometry = Geometry::new(capacity, letter::words_for::<T>()).ok_or(bad)?;
+        let geometry = Geometry::new(capacity, letter::words_for::<T>(self.rules.has_checksum)).ok_or(bad)?;
         Ok((geometry, self.rules))
+    }
+
+    /// What stands in its head.
+    pub(super) fn terms(&self, rules: Rules, kind: u64, spin_ticks: u64) -> Terms {
+        Terms { kind, terms: rules.to_word(), spin_ticks, compress: self.compress }
     }
 
     /// Opens it on the current runtime: the default one, or the one whose task this is.
@@ -188,7 +238,7 @@ impl<T: Portable> Channel<T> {
         }
         let commons = &dispatcher.commons;
         let spin_ticks = commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the first worker.
-        let terms = Terms { kind: kind_of::<T>(), terms: rules.to_word(), spin_ticks };
+        let terms = self.terms(rules, kind_of::<T>(), spin_ticks);
         let opened = End::channel(&commons.blocks, dispatcher.me, geometry, terms);
         let (sender, receiver) = opened.map_err(|error| match error {
             AllocateError::NotAnOwner { .. } => ChannelError::Closed,
@@ -254,6 +304,10 @@ pub struct ChannelStats {
     pub dead_letters: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
+    /// Bytes of values that were compressed, before: [`Channel::compress`].
+    pub compressed_from_bytes: u64,
+    /// Bytes of the same values afterwards.
+    pub compressed_to_bytes: u64,
 }
 
 impl ChannelStats {
@@ -267,6 +321,44 @@ impl ChannelStats {
             returned: header.returned.get(),
             dead_letters: header.dead_letters.get(),
             unreadable: header.unreadable.get(),
+            compressed_from_bytes: header.compressed_from.get(),
+            compressed_to_bytes: header.compressed_to.get(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::RecvError;
+    use gorun_shm::os::ticks;
+
+    /// Flips a bit of each payload word of the first slot, where a hostile process would.
+    fn scribble(sender: &Sender<[u64; 4]>) {
+        let end = sender.end().unwrap();
+        let words = end.blocks().words(end.block().handle()).unwrap();
+        let first = Geometry::HEADER_BYTES / size_of::<u64>() + 1;
+        for word in &words[first..first + 4] {
+            word.fetch_xor(1 << (ticks::now() % 64), Ordering::Relaxed); // Relaxed: one thread looks at it.
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_scribbled_over_is_unreadable_only_with_a_checksum() {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let channel = || Channel::<[u64; 4]>::bounded(4);
+        let (sender, receiver) = channel().checksum().open_on(&runtime).unwrap();
+        sender.send([7; 4]).unwrap();
+        scribble(&sender);
+        assert!(
+            matches!(receiver.recv(), Err(RecvError::Unreadable { reason }) if reason.contains("checksum"))
+        );
+        assert_eq!(receiver.stats().unreadable, 1);
+        sender.send([8; 4]).unwrap();
+        assert_eq!(receiver.recv(), Ok([8; 4]));
+        let (sender, receiver) = channel().open_on(&runtime).unwrap();
+        sender.send([7; 4]).unwrap();
+        scribble(&sender);
+        assert!(receiver.recv().is_ok_and(|value| value != [7; 4]));
     }
 }

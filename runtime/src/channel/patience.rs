@@ -7,6 +7,8 @@ use gorun_worker::context;
 use gorun_worker::end::End;
 use std::time::{Duration, Instant};
 
+/// The part of the time before sleep in which a thread keeps its processor: one over this.
+const ALONE_PART: u64 = 4;
 /// Looks that give the processor to somebody else in between, before a thread goes to sleep: on a machine with fewer
 /// processors than threads at work that is who it waits for, and going to sleep and being woken costs ten times more.
 const YIELDS: u32 = 8;
@@ -136,7 +138,7 @@ fn spin<R>(
             continue;
         }
         looks += 1;
-        if ticks::now().wrapping_sub(started) >= waiting.spin_ticks {
+        if ticks::now().wrapping_sub(started) >= waiting.spin_ticks / ALONE_PART {
             break;
         }
         spin_hint();

@@ -38,7 +38,10 @@ impl<T: Portable> Receiver<T> {
     /// While the channel is empty and a sender is left.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_at_once().unwrap_or_else(|| self.recv_with(Patience::Endless))
+        match self.take_at_once() {
+            Some((end, taken)) => letter::receive(taken, end, true).map_err(|error| unreadable(end, &error)),
+            None => self.recv_with(Patience::Endless),
+        }
     }
 
     /// Receives the next value if it is there now.
@@ -47,7 +50,10 @@ impl<T: Portable> Receiver<T> {
     /// As [`Receiver::recv`], and [`RecvError::Empty`].
     #[inline]
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.recv_at_once().unwrap_or_else(|| self.recv_with(Patience::None))
+        match self.take_at_once() {
+            Some((end, taken)) => letter::receive(taken, end, true).map_err(|error| unreadable(end, &error)),
+            None => self.recv_with(Patience::None),
+        }
     }
 
     /// Receives the next value if it comes before `deadline`.
@@ -91,11 +97,11 @@ impl<T: Portable> Receiver<T> {
         }
         values.push(self.recv()?);
         let end = self.end().map_err(RecvError::NoChannel)?;
+        values.reserve(self.len().min(max - 1));
         while values.len() < max
             && let Some(Ok(taken)) = try_take(end)
         {
-            values
-                .extend(Received::take(taken, end).decode(end).map_err(|error| unreadable(end, &error)).ok());
+            values.extend(letter::receive(taken, end, false).map_err(|error| unreadable(end, &error)).ok());
         }
         self.announce(end);
         Ok(values)
@@ -151,13 +157,12 @@ impl<T: Portable> Receiver<T> {
 
     /// What most receives are: a message is there. None if there is more to it, and nothing has happened.
     #[inline]
-    fn recv_at_once(&self) -> Option<Result<T, RecvError>> {
+    fn take_at_once(&self) -> Option<(&End, Taken)> {
         let Ok(end) = &self.end else { return None };
-        if end.is_foreign() || !Rules::are_plain(end.terms().terms) {
+        if end.is_foreign() || !Rules::are_plain(&end.terms()) {
             return None;
         }
-        let taken = end.ring().take(end.me()).ok()?;
-        Some(letter::receive(taken, end, true).map_err(|error| unreadable(end, &error)))
+        Some((end, end.ring().take(end.me()).ok()?))
     }
 
     #[cold]

@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Longest wait of `try_send` for a receiver of a rendezvous that has said that it waits.
 const HAND_OVER: Duration = Duration::from_millis(1);
 
+/// Receivers hear of a batch so often: soon enough to be at work while the rest of it is sent.
+const TOLD_EVERY: usize = 32;
+
 /// The end of a channel that sends. Clones, and what becomes of them in other processes, send into the same channel;
 /// receivers hear of it when the last is gone.
 pub struct Sender<T> {
@@ -120,6 +123,9 @@ impl<T: Portable> Sender<T> {
                 return Err(BatchError { sent, error });
             }
             sent += 1;
+            if sent % TOLD_EVERY == 0 {
+                self.announce();
+            }
         }
         self.announce();
         Ok(sent)
@@ -128,18 +134,21 @@ impl<T: Portable> Sender<T> {
     /// What most sends are: a small value, and there is room. False if there is more to it, and nothing has happened.
     #[inline]
     fn send_at_once(&self, value: &T) -> bool {
-        let Ok(end) = &self.end else { return false };
-        if end.is_foreign() || !Rules::are_plain(end.terms().terms) {
-            return false;
+        self.post_at_once(value).map(|end| end.ring().notify_message()).is_some()
+    }
+
+    /// [`Sender::send_at_once`], but receivers are not told.
+    #[inline]
+    fn post_at_once(&self, value: &T) -> Option<&End> {
+        let end = self.end.as_ref().ok()?;
+        if end.is_foreign() || !Rules::are_plain(&end.terms()) {
+            return None;
         }
         let mut draft = Draft::blank();
-        let Some(message) = draft.write(value, end) else { return false };
-        let ring = end.ring();
-        let Ok(claim) = ring.claim(end.me()) else { return false };
-        end.look_ahead(claim.position());
-        ring.publish(claim, end.me(), message, draft.words(message));
-        ring.notify_message();
-        true
+        let message = draft.write(value, end)?;
+        let claim = end.ring().claim(end.me()).ok()?;
+        end.ring().publish(claim, end.me(), message, draft.words(message));
+        Some(end)
     }
 
     fn announce(&self) {
@@ -150,25 +159,12 @@ impl<T: Portable> Sender<T> {
 
     /// Sends without waking a receiver, unless there is no room.
     fn send_quietly(&self, value: T) -> Result<(), SendError<T>> {
-        let Ok(end) = self.end() else { return self.send(value) };
-        if self.rules(end).is_rendezvous {
-            return self.send(value);
+        if self.post_at_once(&value).is_some() {
+            return Ok(());
         }
-        match Letter::seal(&value, end) {
-            Ok(letter) => match end.ring().claim(end.me()) {
-                Ok(claim) => {
-                    let (_, way) = letter.post(claim, end);
-                    way.into_iter().for_each(OnItsWay::stay);
-                    Ok(())
-                }
-                Err(_) => {
-                    end.ring().notify_message();
-                    drop(letter);
-                    self.send(value)
-                }
-            },
-            Err(reason) => Err(SendError::Unsendable { value, reason: reason.to_string() }),
-        }
+        // Before a wait for room: whoever makes it may be asleep.
+        self.announce();
+        self.send_with(value, Patience::Endless)
     }
 
     #[cold]

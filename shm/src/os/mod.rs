@@ -2,7 +2,6 @@
 
 pub mod barrier;
 pub mod futex;
-pub mod line;
 pub mod memfd;
 pub mod mmap;
 #[cfg(feature = "shared_memory")]

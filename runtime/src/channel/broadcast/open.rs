@@ -84,7 +84,7 @@ impl<T: Portable> Broadcast<T> {
     ) -> Result<(BroadcastSender<T>, BroadcastReceiver<T>), ChannelError> {
         let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
         let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
-        let shape = BroadcastShape::new(capacity, letter::words_for::<T>()).ok_or(bad)?;
+        let shape = BroadcastShape::new(capacity, letter::words_for::<T>(false)).ok_or(bad)?;
         let dispatcher = runtime.dispatcher();
         if dispatcher.is_foreign() {
             return Err(ChannelError::NoRuntime(Rejection::ForkedHost));

@@ -122,7 +122,7 @@ impl<T: Portable> Binding<T> {
         })?;
         let (geometry, rules) = self.channel.plan()?;
         let kind = schema::of::<T>(&self.version);
-        let terms = Terms { kind, terms: rules.to_word(), spin_ticks: spin_ticks() };
+        let terms = self.channel.terms(rules, kind, spin_ticks());
         let fresh = memory::make(geometry, terms, self.value_bytes)?;
         let (sender, receiver) = fresh.ends;
         let no_channel = |_| NamedError::NoChannel { name: name.text.clone() };

@@ -1,7 +1,7 @@
 //! The head of a channel's memory, and what follows from its numbers.
 //!
 //! ```text
-//! byte   0  magic, type, shape, terms, spin   written once, before anybody else sees the block
+//! byte   0  magic, type, shape, terms         written once, before anybody else sees the block
 //!       64  status, gates, returns            written at ends and by sleepers
 //!      128  tail                              written by producers
 //!      192  head                              written by consumers
@@ -44,7 +44,8 @@ pub struct Header {
     /// The caller's: see [`Terms`].
     terms: AtomicU64,
     spin: AtomicU64,
-    spare: [AtomicU64; 3],
+    compress: AtomicU64,
+    spare: [AtomicU64; 2],
     /// See `census`.
     pub(super) status: AtomicU64,
     /// Rung when there is something to take.
@@ -73,7 +74,10 @@ pub struct Header {
     pub dead_letters: Counter,
     /// Messages that nobody could read.
     pub unreadable: Counter,
-    spare_last: [AtomicU64; 2],
+    /// Bytes of values that were compressed, before.
+    pub compressed_from: Counter,
+    /// The same, afterwards.
+    pub compressed_to: Counter,
 }
 
 #[cfg(not(loom))]
@@ -88,6 +92,8 @@ pub struct Terms {
     pub terms: u64,
     /// How long to look before going to sleep, in ticks.
     pub spin_ticks: u64,
+    /// Values of so many bytes and more are compressed; 0 is none.
+    pub compress: u64,
 }
 
 /// Why a block's bytes are no channel.
@@ -173,6 +179,7 @@ impl Header {
         self.shape.store(shape, Ordering::Relaxed);
         self.terms.store(terms.terms, Ordering::Relaxed);
         self.spin.store(terms.spin_ticks, Ordering::Relaxed);
+        self.compress.store(terms.compress, Ordering::Relaxed);
         self.magic.store(magic, Ordering::Release); // Release: pairs with the Acquire in `read_as`.
     }
 
@@ -200,6 +207,7 @@ impl Header {
             kind: self.kind.load(Ordering::Relaxed),
             terms: self.terms.load(Ordering::Relaxed),
             spin_ticks: self.spin.load(Ordering::Relaxed).min(SPIN_TICKS_MAX),
+            compress: self.compress.load(Ordering::Relaxed),
         };
         Ok((self.shape.load(Ordering::Relaxed), terms))
     }

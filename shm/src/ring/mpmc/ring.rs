@@ -4,7 +4,6 @@ use super::Position;
 use super::header::{Geometry, Header};
 use super::word::{SlotState, SlotWord};
 use crate::blocks::Holder;
-use crate::os::line;
 use crate::sync::{AtomicU64, Ordering, fence, fence_after_exchange};
 
 /// A channel's ring over borrowed memory, wherever it lies.
@@ -66,15 +65,6 @@ pub enum Nothing {
     Over,
     /// A word is nonsense.
     Corrupt,
-}
-
-impl Claim {
-    /// Its number in the order of claims.
-    #[must_use]
-    #[inline]
-    pub fn position(&self) -> Position {
-        self.position
-    }
 }
 
 impl Taken {
@@ -391,14 +381,6 @@ impl<'a> Ring<'a> {
     #[cold]
     pub fn wake_all(&self) {
         self.header.wake_all();
-    }
-
-    /// Has the slot of `position` brought to this processor, to be claimed or taken soon.
-    #[inline]
-    pub fn fetch(&self, position: Position) {
-        let first = self.index(position);
-        line::fetch_to_write(&self.words[first]);
-        line::fetch_to_write(&self.words[first + self.geometry.payload_words()]);
     }
 
     /// True if there is a message to take. Stale as soon as it is read.
