@@ -267,7 +267,7 @@ impl<T: Portable> Channel<T> {
             self.capacity = 1;
         } else if self.capacity == BUFFERED {
             let fits = |capacity: &u32| {
-                let geometry = Geometry::new(*capacity, letter::words_for::<T>());
+                let geometry = Geometry::new(*capacity, letter::words_for::<T>(self.rules.has_checksum));
                 geometry.is_some_and(|geometry| geometry.bytes() as u64 <= terms.ring_bytes())
             };
             let doubled = std::iter::successors(Some(2_u32), |capacity| capacity.checked_mul(2));

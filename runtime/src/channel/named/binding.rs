@@ -8,7 +8,6 @@ use super::packet::{RECEIVE, SEND};
 use super::{NamedError, schema};
 use crate::channel::{Channel, ChannelStats, Receiver, Sender};
 use gorun_shm::os::ticks::Rate;
-use gorun_shm::ring::mpmc::Terms;
 use gorun_worker::codec::Portable;
 use gorun_worker::end::Place;
 use gorun_worker::os::socket;
