@@ -108,7 +108,7 @@ impl<T: Plain> SharedSlice<T> {
             return Err(ShareError::NoRuntime(Rejection::ForkedHost));
         }
         let blocks = &dispatcher.commons.blocks;
-        if blocks.record().is_by_value() {
+        if blocks.terms().by_value {
             let own = Own::zeroed(bytes).ok_or_else(no_memory)?;
             return Ok(SliceLoan { room: Room::Own(own), values: PhantomData });
         }

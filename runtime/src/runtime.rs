@@ -510,7 +510,7 @@ fn build(wishes: &Wishes, shared: Option<Arc<Registry>>) -> Result<(Parts, Threa
     let config = Config::resolve(wishes, |key| std::env::var(key).ok())?;
     let shape = shape_of(&config);
     let commons = Arc::new(open_segment(shape)?);
-    commons.blocks.record().set(&config.memory.terms());
+    commons.blocks.set_terms(&config.memory.terms());
     config.memory.prepare(&commons.blocks).map_err(BuildError::NoMemory)?;
     let rate = Rate::measured();
     let host = &commons.host;

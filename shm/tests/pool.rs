@@ -22,7 +22,7 @@ fn pool(budget: Budget, terms: &PoolTerms) -> [Arc<Blocks>; 2] {
         segment.file().expect("the kernel gives it").try_clone_to_owned().expect("the kernel gives it");
     let other = Segment::attach(file, bytes).expect("the kernel gives it");
     let blocks = [segment, other].map(|segment| Blocks::new(segment, shape).expect("the kernel gives it"));
-    blocks[0].record().set(terms);
+    blocks[0].set_terms(terms);
     blocks
 }
 

@@ -159,7 +159,7 @@ impl Bulk {
     /// The block they lie in, if it travels.
     fn travelling(&self) -> Option<&SharedBlock> {
         match &self.place {
-            Place::Shared(block) if !block.blocks().record().is_by_value() => Some(block),
+            Place::Shared(block) if !block.blocks().terms().by_value => Some(block),
             _ => None,
         }
     }

@@ -190,7 +190,8 @@ pub fn seal_in_block<T: Portable>(
     let tail = handles_bytes(carried);
     packing.clear();
     let no_memory = |cause| SealError::NoMemory { bytes: encoded, cause };
-    if let Some(from) = blocks.record().compress_from() {
+    let from = blocks.terms().compress_from;
+    if from != 0 {
         let squeezed = Squeezed::of(value, handles_at, from)?;
         let bytes = squeezed.stored().next_multiple_of(8) + tail;
         let mut block = OwnedBlock::allocate_in_time(blocks, bytes, owner).map_err(no_memory)?;
@@ -384,7 +385,7 @@ impl Arrival {
     fn decode_counted<T: Portable>(&mut self) -> Result<T, CodecError> {
         let unpacking = self.unpack();
         // A frame has been opened already, and is not squeezed once more.
-        let squeezes = |block: &&OwnedBlock| block.blocks().record().compress_from().is_some();
+        let squeezes = |block: &&OwnedBlock| block.blocks().terms().compress_from != 0;
         if self.unwrapped.is_none()
             && let Some(block) = self.block.as_ref().filter(squeezes)
         {

@@ -3,7 +3,7 @@
 use super::{ChannelError, Receiver, Sender};
 use crate::error::Rejection;
 use crate::runtime::Runtime;
-use gorun_shm::blocks::{AllocateError, PoolRecord};
+use gorun_shm::blocks::{AllocateError, PoolTerms};
 use gorun_shm::ring::mpmc::{Geometry, Header, Terms};
 use gorun_shm::sync::Ordering;
 use gorun_worker::codec::Portable;
@@ -230,7 +230,7 @@ impl<T: Portable> Channel<T> {
     /// # Errors
     /// [`ChannelError`].
     pub fn open_on(mut self, runtime: &Runtime) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
-        self.go_by(runtime.dispatcher().commons.blocks.record());
+        self.go_by(runtime.dispatcher().commons.blocks.terms());
         let (geometry, rules) = self.plan()?;
         let dispatcher = runtime.dispatcher();
         if dispatcher.is_foreign() {
@@ -258,8 +258,8 @@ const BUFFERED: usize = usize::MAX;
 
 impl<T: Portable> Channel<T> {
     /// What the runtime's settings make of it.
-    fn go_by(&mut self, terms: &PoolRecord) {
-        if terms.is_without_queue() {
+    fn go_by(&mut self, terms: &PoolTerms) {
+        if terms.without_queue {
             *self = Self {
                 rules: Rules { is_rendezvous: true, backpressure: Backpressure::Wait, ..self.rules },
                 ..*self
@@ -268,7 +268,7 @@ impl<T: Portable> Channel<T> {
         } else if self.capacity == BUFFERED {
             let fits = |capacity: &u32| {
                 let geometry = Geometry::new(*capacity, letter::words_for::<T>(self.rules.has_checksum));
-                geometry.is_some_and(|geometry| geometry.bytes() as u64 <= terms.ring_bytes())
+                geometry.is_some_and(|geometry| geometry.bytes() as u64 <= terms.ring_bytes)
             };
             let doubled = std::iter::successors(Some(2_u32), |capacity| capacity.checked_mul(2));
             self.capacity = doubled.take_while(fits).last().unwrap_or(1) as usize;

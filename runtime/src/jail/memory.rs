@@ -69,7 +69,7 @@ impl Memory {
         let segment = Segment::create("gorun-jail", usize::try_from(map.bytes).unwrap_or(usize::MAX))?;
         map.format(&segment, function::build_identity()).map_err(|error| refused(error.to_string()))?;
         let commons = Commons::open(segment, map.clone()).map_err(|error| refused(error.to_string()))?;
-        commons.blocks.record().set(&PoolTerms { by_value, ..PoolTerms::default() });
+        commons.blocks.set_terms(&PoolTerms { by_value, ..PoolTerms::default() });
         let host = &commons.host;
         // Relaxed, both: the worker is forked later.
         host.spin_ticks.store(spin_ticks, Ordering::Relaxed);

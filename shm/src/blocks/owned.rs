@@ -261,7 +261,7 @@ impl Drop for OwnedBlock {
     fn drop(&mut self) {
         // A failure means that another process broke the word; the block is lost then, not given out twice.
         let _ = self.blocks.table(self.class).free(self.id, BlockState::Claimed(self.holder));
-        self.blocks.record().freed();
+        self.blocks.freed();
     }
 }
 

@@ -6,7 +6,7 @@ use super::budget::COUNTED_BYTES_MIN;
 use super::class::Class;
 use super::handle::{BlockHandle, BlockRef, HandleError};
 use super::holder::{Holder, HolderSet};
-use super::record::PoolRecord;
+use super::record::{PoolRecord, PoolTerms};
 use super::shape::{Limits, Shape};
 use super::shared::LocalHolds;
 use super::strangers::Strangers;
@@ -16,7 +16,7 @@ use crate::owner::OwnerId;
 use crate::segment::{OutOfSegment, Segment, View, ViewSlice};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 /// How many next larger classes are tried when the right one is full.
@@ -106,6 +106,9 @@ pub struct Blocks {
     local_holds: LocalHolds,
     /// Set if other programs have blocks here too, who keep to no rule.
     pub(super) strangers: Option<Strangers>,
+    /// What the record said when this process first looked, or what it has set itself: a process that goes wild later
+    /// cannot change it.
+    terms: OnceLock<PoolTerms>,
     /// First region 7..0 and count of regions 15..8 in which this process looks first; 0 for any.
     pub(super) home: AtomicU32,
 }
@@ -135,6 +138,7 @@ impl Blocks {
             holders: segment.view_slice(shape.holders_offset, blocks)?,
             local_holds: LocalHolds::default(),
             strangers,
+            terms: OnceLock::new(),
             home: AtomicU32::new(0),
             segment,
             shape,
@@ -189,7 +193,8 @@ impl Blocks {
         let (Some(class), Ok(in_use)) = (class, u32::try_from(bytes)) else {
             return Err(AllocateError::TooLarge { asked, largest: self.shape.largest });
         };
-        let limit = self.record.limit_bytes().filter(|_| class.bytes() >= COUNTED_BYTES_MIN);
+        let limit =
+            Some(self.terms().limit_bytes).filter(|limit| *limit != 0 && class.bytes() >= COUNTED_BYTES_MIN);
         let (class, id) = match limit {
             Some(limit) => self.claim_within(limit, class, holder, asked)?,
             None => self
@@ -227,7 +232,7 @@ impl Blocks {
         let found = self.check(handle)?;
         let freed = self.table(found.class).free(found.id, BlockState::Detached(holder));
         freed.map_err(|stale| HandleError::stale(found.id, stale))?;
-        self.record.freed();
+        self.freed();
         Ok(())
     }
 
@@ -289,7 +294,7 @@ impl Blocks {
             recovered.bytes += u64::from(blocks) * class.bytes();
         }
         // Whatever it has freed itself: it may have died before it woke who waits.
-        self.record.freed();
+        self.freed();
         recovered
     }
 
@@ -368,7 +373,28 @@ impl Blocks {
         self.segment.view_slice(offset, words).map_err(|_| out_of_place)
     }
 
-    /// What the pool's processes go by and count together.
+    /// Says what the pool's processes go by, before any other process sees the segment.
+    pub fn set_terms(&self, terms: &PoolTerms) {
+        self.record.set(terms);
+        // This process asks itself from now on; should it have asked the record before, nothing was set there then.
+        let _ = self.terms.set(*terms);
+    }
+
+    /// What the pool's processes go by.
+    #[inline]
+    pub fn terms(&self) -> &PoolTerms {
+        self.terms.get_or_init(|| self.record.terms())
+    }
+
+    /// A block is free again: wakes who waits for one.
+    #[inline]
+    pub(super) fn freed(&self) {
+        if !self.terms().patience.is_zero() {
+            self.record.wake();
+        }
+    }
+
+    /// What the pool's processes count together.
     #[must_use]
     #[inline]
     pub fn record(&self) -> &PoolRecord {

@@ -102,8 +102,8 @@ struct Copied {
 const _: () = assert!(size_of::<PoolRecord>() == 64 * (2 + STRIPES));
 
 impl PoolRecord {
-    /// Sets what all go by, before any other process sees the segment.
-    pub fn set(&self, terms: &PoolTerms) {
+    /// Says what all go by, before any other process sees the segment.
+    pub(super) fn set(&self, terms: &PoolTerms) {
         let growth = match terms.growth {
             Growth::OnDemand => 0,
             Growth::Doubling => 1,
@@ -120,58 +120,38 @@ impl PoolRecord {
         self.terms.by_value.store(terms.by_value.into(), Ordering::Relaxed); // Relaxed: as above.
     }
 
-    /// Most bytes in larger blocks, if there is a limit.
-    #[inline]
-    #[must_use]
-    pub fn limit_bytes(&self) -> Option<u64> {
-        // Relaxed, here and below: written before this process was there.
-        Some(self.terms.limit_bytes.load(Ordering::Relaxed)).filter(|limit| *limit != 0)
-    }
-
-    /// How long who finds no free block waits, if at all.
-    #[inline]
-    #[must_use]
-    pub fn patience(&self) -> Option<Duration> {
-        let us = self.terms.patience_us.load(Ordering::Relaxed); // Relaxed: as in `limit_bytes`.
-        (us != 0).then(|| Duration::from_micros(us))
-    }
-
-    /// How fresh blocks come by their memory.
-    #[must_use]
-    pub fn growth(&self) -> Growth {
-        // Relaxed: as in `limit_bytes`.
-        match self.terms.growth.load(Ordering::Relaxed) {
-            1 => Growth::Doubling,
-            2 => Growth::Fixed,
-            _ => Growth::OnDemand,
+    /// What all go by, as it stands here now. Each process reads it once, before anything could have written over it.
+    pub(super) fn terms(&self) -> PoolTerms {
+        // Relaxed, all: written before this process was there.
+        PoolTerms {
+            limit_bytes: self.terms.limit_bytes.load(Ordering::Relaxed),
+            patience: Duration::from_micros(self.terms.patience_us.load(Ordering::Relaxed)), // Relaxed: as above.
+            growth: match self.terms.growth.load(Ordering::Relaxed) {
+                1 => Growth::Doubling,
+                2 => Growth::Fixed,
+                _ => Growth::OnDemand,
+            },
+            by_value: self.terms.by_value.load(Ordering::Relaxed) != 0, // Relaxed: as above.
+            compress_from: self.terms.compress_from.load(Ordering::Relaxed),
+            ring_bytes: self.terms.ring_bytes.load(Ordering::Relaxed), // Relaxed: as above.
+            without_queue: self.terms.without_queue.load(Ordering::Relaxed) != 0,
         }
     }
 
-    /// True if shared slices travel by value.
-    #[inline]
-    #[must_use]
-    pub fn is_by_value(&self) -> bool {
-        self.terms.by_value.load(Ordering::Relaxed) != 0 // Relaxed: as in `limit_bytes`.
+    /// Says that each of so many memory nodes has a part of the pool, before any other process sees the segment.
+    pub fn set_nodes(&self, nodes: u32) {
+        self.terms.nodes.store(nodes, Ordering::Relaxed); // Relaxed: the fork of the first worker comes later.
     }
 
-    /// From how many bytes on messages are compressed, if any are.
-    #[inline]
+    /// Memory nodes that have a part of the pool each.
     #[must_use]
-    pub fn compress_from(&self) -> Option<u64> {
-        // Relaxed: as in `limit_bytes`.
-        Some(self.terms.compress_from.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    pub fn nodes(&self) -> u32 {
+        self.terms.nodes.load(Ordering::Relaxed) // Relaxed: written before this process was there.
     }
 
-    /// Bytes of the ring of a channel that names no capacity.
-    #[must_use]
-    pub fn ring_bytes(&self) -> u64 {
-        self.terms.ring_bytes.load(Ordering::Relaxed) // Relaxed: as in `limit_bytes`.
-    }
-
-    /// True if channels have no queues.
-    #[must_use]
-    pub fn is_without_queue(&self) -> bool {
-        self.terms.without_queue.load(Ordering::Relaxed) != 0 // Relaxed: as in `limit_bytes`.
+    /// Counts bytes that a message did not take because it was compressed.
+    pub fn count_spared(&self, bytes: u64) {
+        self.rare.spared.add_shared(bytes);
     }
 
     /// Counts bytes of values that `owner` has copied into a block or out of one.
@@ -183,22 +163,6 @@ impl PoolRecord {
         }
     }
 
-    /// Says that each of so many memory nodes has a part of the pool, before any other process sees the segment.
-    pub fn set_nodes(&self, nodes: u32) {
-        self.terms.nodes.store(nodes, Ordering::Relaxed); // Relaxed: as in `set`.
-    }
-
-    /// Memory nodes that have a part of the pool each.
-    #[must_use]
-    pub fn nodes(&self) -> u32 {
-        self.terms.nodes.load(Ordering::Relaxed) // Relaxed: as in `limit_bytes`.
-    }
-
-    /// Counts bytes that a message did not take because it was compressed.
-    pub fn count_spared(&self, bytes: u64) {
-        self.rare.spared.add_shared(bytes);
-    }
-
     /// Bytes of values that were copied into blocks and out of them.
     #[must_use]
     pub fn copied_bytes(&self) -> u64 {
@@ -206,15 +170,8 @@ impl PoolRecord {
     }
 
     /// A block is free again: wakes who waits for one.
-    #[inline]
-    pub(super) fn freed(&self) {
-        if self.patience().is_some() {
-            self.wake();
-        }
-    }
-
     #[cold]
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // SeqCst: pairs with the fence in `Gate::arm`; orders the freeing before the look at the waiter bit.
         crate::sync::fence(Ordering::SeqCst);
         if self.rare.room.has_waiter() {

@@ -64,7 +64,7 @@ impl Drop for Hold {
         self.blocks.local_holds().remove(self.key, || {
             // A failure means that another process broke the tables; the block is lost then, not freed twice.
             let _ = self.blocks.table(class).let_go(id, holder);
-            self.blocks.record().freed();
+            self.blocks.freed();
         });
     }
 }

@@ -68,7 +68,7 @@ impl Blocks {
             // Another took the room at the same time, or the block is of a larger class. Whoever waits hears of it.
             let freed = self.table(class).free(id, BlockState::Claimed(holder));
             debug_assert!(freed.is_ok(), "only its holder moves a claimed block");
-            self.record().freed();
+            self.freed();
             for _ in 0..u32::from(holder.index()) << attempt.min(4) {
                 std::hint::spin_loop();
             }
@@ -83,7 +83,7 @@ impl Blocks {
             return;
         }
         let beside = self.shape().first_byte_offset();
-        if self.resident_bytes().unwrap_or(0) + class.bytes() > limit + beside {
+        if self.resident_bytes().unwrap_or(0) + class.bytes() > limit.saturating_add(beside) {
             // A refusal leaves things as they are: the limit of what is in use holds without it.
             let _ = self.give_back_as(holder);
         }
@@ -101,7 +101,7 @@ impl Blocks {
         holder: Holder,
         asked: u64,
     ) -> Result<(), AllocateError> {
-        if self.record().growth() != Growth::Doubling {
+        if self.terms().growth != Growth::Doubling {
             return Ok(());
         }
         let index = id.index as usize;
@@ -199,7 +199,7 @@ impl Blocks {
         let punched = self.punch(class, index);
         let freed = table.free(id, BlockState::Claimed(holder));
         debug_assert!(freed.is_ok(), "only its holder moves a claimed block");
-        self.record().freed();
+        self.freed();
         punched.map(|()| class.bytes())
     }
 
@@ -220,7 +220,8 @@ impl Blocks {
     ) -> Result<T, AllocateError> {
         let rare = &self.record().rare;
         let first = take();
-        let (Err(AllocateError::Full { .. }), Some(patience)) = (&first, self.record().patience()) else {
+        let patience = self.terms().patience;
+        let (Err(AllocateError::Full { .. }), false) = (&first, patience.is_zero()) else {
             rare.refused.add_shared(u64::from(first.is_err()));
             return first;
         };

@@ -413,5 +413,8 @@ fn attach(file: OwnedFd, bytes: u64) -> Result<Commons, String> {
     let bytes = usize::try_from(bytes).map_err(|error| error.to_string())?;
     let segment = Segment::attach(file, bytes).map_err(|error| error.to_string())?;
     let map = Map::read(&segment, Some(function::build_identity())).map_err(|error| error.to_string())?;
-    Commons::open(segment, map).map_err(|error| error.to_string())
+    let commons = Commons::open(segment, map).map_err(|error| error.to_string())?;
+    // Read before any task could write over them; forks have them from here.
+    commons.blocks.terms();
+    Ok(commons)
 }

@@ -17,6 +17,7 @@ const STOREYS: &[&str] = &[
 const BESIDE: &[(&str, &[&str])] = &[
     ("gorun-examples", &["gorun"]),
     ("gorun-benches", &["gorun", "gorun-shm", "gorun-worker", "gorun-runtime"]),
+    ("gorun-fuzz", &["gorun-shm", "gorun-worker"]),
     ("gorun-peers", &["gorun"]),
     ("gorun-test-programs", &["gorun", "gorun-shm", "gorun-worker", "gorun-runtime"]),
     ("xtask", &[]),

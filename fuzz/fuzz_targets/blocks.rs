@@ -1,0 +1,9 @@
+//! See `bodies/blocks.rs`.
+#![no_main]
+
+#[path = "../bodies/blocks.rs"]
+mod body;
+#[path = "../bodies/input.rs"]
+mod input;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::run(bytes));
