@@ -2,7 +2,7 @@
 //! message that is his.
 
 use super::Table;
-use super::header::PLACE_WORDS;
+use super::header::{PLACE_WORDS, TableHeader};
 use super::lanes::{Lanes, WORDS, bit};
 use super::word::MemberId;
 use crate::gate::{ArmedGate, Gate};
@@ -32,6 +32,21 @@ impl<'a> Asleep<'a> {
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
         self.table.wake_no_more(self.member);
+    }
+}
+
+impl TableHeader {
+    /// True if [`Table::announce`] would have nothing to do: what it looks at first, for who wants it short. Call it behind the
+    /// exchange that published the message.
+    #[must_use]
+    #[inline]
+    pub fn is_told(&self, lane: usize) -> bool {
+        // Pairs with the fences in `look_again` and `Gate::arm`, as those in `announce`.
+        fence_after_exchange();
+        let (word, bit) = bit(lane);
+        // Relaxed, both: the fence does it.
+        self.ready.words[word].load(Ordering::Relaxed) & bit != 0
+            && self.sleepers.words.iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 }
 

@@ -55,6 +55,14 @@ impl Desk {
         Table::new(&self.header, &self.members, &self.lanes)
     }
 
+    /// There is a message in the partition, published by an exchange: whoever ought to know is told.
+    #[inline]
+    pub(super) fn announce(&self, partition: usize) {
+        if !self.header.is_told(partition) {
+            self.table().announce(partition, !self.is_strict());
+        }
+    }
+
     pub(super) fn standard(&self) -> Standard {
         self.standard
     }

@@ -144,7 +144,7 @@ impl<T: Portable> Future for DistributedSendFuture<T> {
             State::Waiting { sent, partition, desk } => {
                 let sent = Pin::new(sent).poll(context);
                 if matches!(sent, Poll::Ready(Ok(()))) {
-                    desk.table().announce(*partition, !desk.is_strict());
+                    desk.announce(*partition);
                 }
                 sent
             }

@@ -31,7 +31,7 @@ impl Key {
     }
 }
 
-/// Hashes without a secret, so that all processes agree: xxh3 over bytes, one mixing step for a number.
+/// Hashes without a secret, so that all processes agree: xxh3 over bytes, one mixing step for each number but the first.
 struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
@@ -62,7 +62,8 @@ impl Hasher for KeyHasher {
 
     #[inline]
     fn write_u64(&mut self, number: u64) {
-        self.0 = mix(self.0.rotate_left(29) ^ number);
+        // A number by itself is a key as it is: it seeds the generator that the jumps go by.
+        self.0 = if self.0 == 0 { number } else { mix(self.0.rotate_left(29) ^ number) };
     }
 
     #[inline]

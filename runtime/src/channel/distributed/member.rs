@@ -157,17 +157,25 @@ impl Member {
     /// partition. None if there is nothing, and waiting may help.
     ///
     /// `has_ended` says how it ends, if nothing will be sent any more; `is_flowing` of a lane whether its own channel does not
-    /// know that yet: somebody may hold an end a moment longer.
+    /// know that yet: somebody may hold an end a moment longer. `has_more` is true of a lane that has another message.
     pub(super) fn attempt<R>(
         &mut self,
         mut look: impl FnMut(usize, MemberId) -> Look<R>,
         has_ended: impl Fn() -> Option<RecvError>,
         is_flowing: impl Fn(usize) -> bool,
+        has_more: impl Fn(usize) -> bool,
     ) -> Option<Result<(R, usize), RecvError>> {
         let Self { seat, rounds } = self;
         rounds.follow(seat);
         let table = seat.desk.table();
         if let Some((got, lane)) = rounds.look_around(seat, &mut look) {
+            if !has_more(lane) {
+                // Cheaper than to look into it in vain the next time.
+                table.look_again(lane);
+                if has_more(lane) {
+                    table.announce(lane, !seat.desk.is_strict());
+                }
+            }
             if has_ended().is_some() {
                 // While it was read, others could not see whether it was the last one.
                 table.announce(lane, !seat.desk.is_strict());

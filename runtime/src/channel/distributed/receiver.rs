@@ -188,7 +188,8 @@ impl<T: Portable> DistributedReceiver<T> {
         let straggler = Cell::new(None);
         let attempt = || {
             let look = |lane, me| look(ends, lane, me);
-            let attempted = member.attempt(look, has_ended, |lane| ends.is_flowing(lane));
+            let has_more = |lane| ends.end(lane).is_some_and(|end| end.ring().has_message());
+            let attempted = member.attempt(look, has_ended, |lane| ends.is_flowing(lane), has_more);
             straggler.set(member.straggler());
             attempted
         };

@@ -148,7 +148,7 @@ impl<T: Portable> DistributedSender<T> {
         let SenderEnds { desk, partitions, .. } = &*self.ends;
         let sent = partitions[partition].send_with(value, patience);
         if sent.is_ok() {
-            desk.table().announce(partition, !desk.is_strict());
+            desk.announce(partition);
         }
         sent
     }
