@@ -20,7 +20,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let me = OwnerId::HOST;
     let compress_from = if input.byte() < 64 { 1024 } else { 0 };
     blocks.set_terms(&PoolTerms { compress_from, ..PoolTerms::default() });
-    let geometry = Geometry::new(4, letter::words_for::<Carrying>()).expect("a small one");
+    let geometry = Geometry::new(4, letter::words_for::<Carrying>(false)).expect("a small one");
     let (_sender, end) = End::channel(&blocks, me, geometry, Terms::default()).expect("there is room");
     // A block of the sender's with what the input says in it, and a shared one for it to name.
     let shared = OwnedBlock::allocate(&blocks, 100, me).ok().and_then(|block| block.share().ok());

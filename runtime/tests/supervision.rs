@@ -174,7 +174,8 @@ fn killing_all_workers_at_once_leaves_a_thousand_queued_tasks_right() {
 #[test]
 fn a_worker_killed_at_any_instant_wakes_whoever_joins() {
     let _watchdog = Watchdog::start("a_worker_killed_at_any_instant_wakes_whoever_joins");
-    let runtime = Runtime::builder().workers(1).spin(std::time::Duration::ZERO).build().unwrap();
+    let runtime =
+        Runtime::builder().workers(1).quarantine_after(0).spin(std::time::Duration::ZERO).build().unwrap();
     for round in 0..400_u32 {
         let pid = runtime.go(std::process::id).join().map(u32::cast_signed);
         let killer = std::thread::spawn(move || {

@@ -92,6 +92,18 @@ impl Model {
         self.owners.iter_mut().filter(|owner| **owner == Some(member)).for_each(|owner| *owner = None);
     }
 
+    fn die(&mut self, table: Table<'_>, who: u16) -> Result<(), TestCaseError> {
+        let of_dead = |(member, of): &&(MemberId, u16)| *of == who && self.is_live(*member);
+        let dead: Vec<MemberId> = self.all.iter().filter(of_dead).map(|(member, _)| *member).collect();
+        let owned = self.owners.iter().flatten().filter(|owner| dead.contains(owner)).count();
+        let recovered = table.recover(worker(who));
+        prop_assert_eq!((recovered.members as usize, recovered.lanes as usize), (dead.len(), owned));
+        dead.iter().for_each(|member| self.end(*member));
+        self.died.extend(dead);
+        self.ready = Lanes::below(LANES);
+        Ok(())
+    }
+
     fn apply(&mut self, table: Table<'_>, op: &Op) -> Result<(), TestCaseError> {
         let before = table.epoch();
         let mut is_change = false;
@@ -146,18 +158,7 @@ impl Model {
                 self.ready.remove(lane);
             }
             Op::Die(who) => {
-                let dead: Vec<MemberId> = self
-                    .all
-                    .iter()
-                    .filter(|(member, of)| *of == who && self.is_live(*member))
-                    .map(|(id, _)| *id)
-                    .collect();
-                let owned = self.owners.iter().flatten().filter(|owner| dead.contains(owner)).count();
-                let recovered = table.recover(worker(who));
-                prop_assert_eq!((recovered.members as usize, recovered.lanes as usize), (dead.len(), owned));
-                dead.iter().for_each(|member| self.end(*member));
-                self.died.extend(dead);
-                self.ready = Lanes::below(LANES);
+                self.die(table, who)?;
                 is_change = true;
             }
         }
