@@ -412,6 +412,23 @@ fn a_tree_has_a_depth() {
 }
 
 #[test]
+fn where_tasks_run_on_threads_it_is_the_same() {
+    let _watchdog = Watchdog::start("where_tasks_run_on_threads_it_is_the_same");
+    let runtime = Runtime::builder().workers(2).processes(false).build().unwrap();
+    let (context, canceller) = cancellable(&runtime);
+    let (here, arrived) = Channel::bounded(1).open_on(&runtime).unwrap();
+    let waits = runtime.task((context.clone(), here), await_end);
+    arrived.recv().unwrap();
+    let cancels = runtime.task(canceller, |canceller: Canceller| canceller.cancel_because("a thread"));
+    assert_eq!((waits.join(), cancels.join()), (Ok(because("a thread")), Ok(true)));
+    // Nobody could kill it there: it is asked.
+    let until_asked = || (0_u64..).take_while(|_| !is_cancelled()).last().is_some();
+    let asked = Task::new(until_asked).context(&Context::background().with_timeout(SHORT)).go_on(&runtime);
+    let outcome = asked.join();
+    assert!(matches!(outcome, Ok(true) | Err(TaskError::TimedOut { .. })), "{outcome:?}");
+}
+
+#[test]
 fn killed_cancellers_leave_nobody_waiting() {
     let _watchdog = Watchdog::start("killed_cancellers_leave_nobody_waiting");
     let runtime = runtime(2);
