@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 type Message = [u64; 8];
 
 const CAPACITY: usize = 1024;
-const AT_ONCE: u64 = 32;
+const AT_ONCE: usize = 32;
 
 fn main() {
     let effort = Effort::from_args();
@@ -60,8 +60,8 @@ fn broadcast_to(runtime: &Runtime, receivers: usize, messages: u64) {
     let (sender, receiver) = Broadcast::bounded(CAPACITY).open_on(runtime).expect("there is memory");
     let counts: Vec<_> = (0..receivers).map(|_| runtime.task(receiver.clone(), count)).collect();
     drop(receiver);
-    for first in (0..messages).step_by(usize::try_from(AT_ONCE).expect("a small number")) {
-        let batch = (first..messages.min(first + AT_ONCE)).map(numbered);
+    for first in (0..messages).step_by(AT_ONCE) {
+        let batch = (first..messages.min(first + AT_ONCE as u64)).map(numbered);
         sender.send_batch(batch).expect("somebody receives");
     }
     drop(sender);
@@ -72,8 +72,8 @@ fn stream_to(runtime: &Runtime, receivers: usize, messages: u64) {
     let open = |_| gorun::stream_on::<Message>(runtime, CAPACITY).expect("there is memory");
     let (mut senders, ends): (Vec<_>, Vec<_>) = (0..receivers).map(open).unzip();
     let counts: Vec<_> = ends.into_iter().map(|receiver| runtime.task(receiver, count_stream)).collect();
-    for first in (0..messages).step_by(usize::try_from(AT_ONCE).expect("a small number")) {
-        let batch: Vec<_> = (first..messages.min(first + AT_ONCE)).map(numbered).collect();
+    for first in (0..messages).step_by(AT_ONCE) {
+        let batch: Vec<_> = (first..messages.min(first + AT_ONCE as u64)).map(numbered).collect();
         senders.iter_mut().for_each(|sender| sender.send_slice(&batch).expect("somebody receives"));
     }
     drop(senders);
