@@ -16,7 +16,7 @@ pub struct Seen {
 
 impl Ring<'_> {
     /// Looks at the oldest message at `from` or behind that nobody has taken, and copies the first words of its payload
-    /// out; none if there is no such message now.
+    /// out; none if there is no such message now, or the next one is still being written.
     ///
     /// The copy is one of the message at that position: it was there, untaken, before and after the copying. `check` is
     /// called between the two, for what the payload names.
@@ -43,7 +43,8 @@ impl Ring<'_> {
                         return Some(seen);
                     }
                 }
-                (0, SlotState::Empty | SlotState::Corrupt) => return None,
+                // What is being written is not passed, as consumers do not pass it: it comes before what is behind it.
+                (0, SlotState::Empty | SlotState::Writing | SlotState::Corrupt) => return None,
                 (ahead, _) if ahead < 0 => return None,
                 _ => {}
             }
@@ -59,4 +60,36 @@ fn is_still(slot: &AtomicU64, word: SlotWord) -> bool {
     // saw any of that sees the exchange here.
     fence(Ordering::Acquire);
     slot.load(Ordering::Relaxed) == word.0 // Relaxed: the fence came before.
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::{Geometry, Header, Message};
+    use super::*;
+    use crate::blocks::Holder;
+
+    #[test]
+    fn what_is_being_written_is_not_passed_and_what_is_being_read_is() {
+        let geometry = Geometry::new(4, 1).unwrap();
+        let header = Header::default();
+        let words: Vec<AtomicU64> = (0..geometry.words()).map(|_| AtomicU64::new(0)).collect();
+        let ring = Ring::new(&header, &words, geometry);
+        let (me, message) = (Holder::HOST, Message { length: 8, marks: 0 });
+        let look = |from| {
+            let mut seen = [0];
+            ring.peek(from, &mut seen, |_, _| {}).map(|found| (found.position, seen[0]))
+        };
+        let (first, second) = (ring.claim(me).unwrap(), ring.claim(me).unwrap());
+        ring.publish(second, me, message, &[8]);
+        assert_eq!(look(0), None, "the first comes before it");
+        ring.publish(first, me, message, &[7]);
+        assert_eq!((look(0), look(1), look(2)), (Some((0, 7)), Some((1, 8)), None));
+        let taken = ring.take(me).unwrap();
+        assert_eq!(look(0), Some((1, 8)));
+        ring.put_back(taken, me);
+        assert_eq!(look(0), Some((0, 7)));
+        let taken = ring.take(me).unwrap();
+        ring.release(taken, me);
+        assert_eq!(look(0), Some((1, 8)));
+    }
 }
