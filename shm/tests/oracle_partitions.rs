@@ -92,9 +92,9 @@ impl Model {
         self.owners.iter_mut().filter(|owner| **owner == Some(member)).for_each(|owner| *owner = None);
     }
 
-    fn die(&mut self, table: Table<'_>, who: u16) -> Result<(), TestCaseError> {
-        let of_dead = |(member, of): &&(MemberId, u16)| *of == who && self.is_live(*member);
-        let dead: Vec<MemberId> = self.all.iter().filter(of_dead).map(|(member, _)| *member).collect();
+    fn bury(&mut self, table: Table<'_>, who: u16) -> Result<(), TestCaseError> {
+        let is_dead = |(member, of): &&(MemberId, u16)| *of == who && self.is_live(*member);
+        let dead: Vec<MemberId> = self.all.iter().filter(is_dead).map(|(member, _)| *member).collect();
         let owned = self.owners.iter().flatten().filter(|owner| dead.contains(owner)).count();
         let recovered = table.recover(worker(who));
         prop_assert_eq!((recovered.members as usize, recovered.lanes as usize), (dead.len(), owned));
@@ -158,7 +158,7 @@ impl Model {
                 self.ready.remove(lane);
             }
             Op::Die(who) => {
-                self.die(table, who)?;
+                self.bury(table, who)?;
                 is_change = true;
             }
         }

@@ -71,8 +71,9 @@ fn sends_alone(effort: Effort) {
                 bursts(rounds, send, || count(&mut of_keys))
             },
             &mut || {
+                let mut keys = texts.iter().cycle();
                 let send = |number| {
-                    let key = texts[usize::try_from(number).expect("a place in the list")].as_str();
+                    let key = keys.next().expect("the texts go round").as_str();
                     to_texts.send_to_key(key, message(number)).expect("there is room");
                 };
                 bursts(rounds, send, || count(&mut of_texts))
@@ -120,51 +121,37 @@ fn one_thread(effort: Effort) {
 fn to_two(effort: Effort) {
     let runtime = runtime(2);
     let messages = effort.pick(500_000, 50_000);
-    let rate = |work: &mut dyn FnMut()| messages as f64 / time_ns(work) * 1e3;
     let [ours, reference] = interleave(
         effort.runs(),
         [
             &mut || {
                 let (sender, receiver) = keyed(&runtime, PARTITION_CAPACITY);
-                let counts: Vec<_> = (0..2)
-                    .map(|_| {
-                        runtime.task(receiver.clone(), |mut receiver: DistributedReceiver<Message>| {
-                            receiver.iter().count() as u64
-                        })
-                    })
-                    .collect();
-                let mut sender = Some(sender);
-                let mut counts = Some(counts);
-                rate(&mut || {
-                    let sender = sender.take().expect("run once");
-                    (0..messages).for_each(|number| sender.send(message(number)).expect("somebody receives"));
-                    drop(sender);
-                    let counts = counts.take().into_iter().flatten();
-                    assert_eq!(counts.map(|count| count.join().expect("it ends")).sum::<u64>(), messages);
-                })
+                let count = |mut receiver: DistributedReceiver<Message>| receiver.iter().count() as u64;
+                let counts = [0, 1].map(|_| runtime.task(receiver.clone(), count));
+                let send = move |number| sender.send(message(number)).expect("somebody receives");
+                rate(messages, send, counts)
             },
             &mut || {
                 let (sender, receiver) = plain(&runtime);
-                let counts: Vec<_> = (0..2)
-                    .map(|_| {
-                        runtime.task(receiver.clone(), |receiver: Receiver<Message>| {
-                            receiver.iter().count() as u64
-                        })
-                    })
-                    .collect();
-                let mut sender = Some(sender);
-                let mut counts = Some(counts);
-                rate(&mut || {
-                    let sender = sender.take().expect("run once");
-                    (0..messages).for_each(|number| sender.send(message(number)).expect("somebody receives"));
-                    drop(sender);
-                    let counts = counts.take().into_iter().flatten();
-                    assert_eq!(counts.map(|count| count.join().expect("it ends")).sum::<u64>(), messages);
-                })
+                let count = |receiver: Receiver<Message>| receiver.iter().count() as u64;
+                let counts = [0, 1].map(|_| runtime.task(receiver.clone(), count));
+                let send = move |number| sender.send(message(number)).expect("somebody receives");
+                rate(messages, send, counts)
             },
         ],
     );
     print("64 B keyed, 1 process to 2 members", "M/s", ours, reference, Better::Higher, None);
+}
+
+/// Millions of messages a second, from the first send until the last was received. `send` has the sender.
+fn rate(messages: u64, send: impl Fn(u64), counts: [TaskHandle<u64>; 2]) -> f64 {
+    let nanos = time_ns(move || {
+        (0..messages).for_each(&send);
+        drop(send);
+        let counts = counts.map(|count| count.join().expect("it ends"));
+        assert_eq!(counts.iter().sum::<u64>(), messages);
+    });
+    messages as f64 / nanos * 1e3
 }
 
 fn print(metric: &str, unit: &str, ours: Sample, reference: Sample, better: Better, reach: Option<f64>) {
