@@ -92,7 +92,7 @@ fn deliveries_and_meetings_are_framed_too() {
     let (sender, receiver) = Channel::bounded(4).compress(10).checksum().open_on(&runtime).unwrap();
     sender.send(text.clone()).unwrap();
     drop(receiver.take().unwrap());
-    assert_eq!(receiver.take().unwrap().ack(), Some(text.clone()));
+    assert_eq!(receiver.take().unwrap().ack(), Ok(text.clone()));
     let (sender, receiver) = Channel::rendezvous().compress(10).checksum().open_on(&runtime).unwrap();
     let met =
         runtime.task(receiver, |receiver: Receiver<String>| receiver.recv().map_or(0, |text| text.len()));

@@ -349,7 +349,7 @@ fn a_message_that_is_not_acknowledged_comes_back() {
     drop(taken);
     let taken = receiver.take().unwrap();
     assert_eq!(taken.deliveries(), 2);
-    assert_eq!(taken.ack().as_deref(), Some(long.as_str()));
+    assert_eq!(taken.ack().as_deref(), Ok(long.as_str()));
     let stats = receiver.stats();
     assert_eq!((stats.dead_letters, stats.returned, receiver.len()), (1, 3, 0));
 }

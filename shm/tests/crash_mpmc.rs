@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy excuses unwrap in test functions, not in their helpers")]
 
 use gorun_shm::blocks::Holder;
-use gorun_shm::ring::mpmc::{Fate, Geometry, Header, Message, Nothing, Recovered, Ring, Role};
+use gorun_shm::ring::mpmc::{Fate, Geometry, Header, Message, Nothing, Recovered, Ring, Role, Terms};
 use gorun_shm::sync::AtomicU64;
 use gorun_shm::testing::CrashTest;
 use gorun_shm::{OwnerId, Segment, View, ViewSlice};
@@ -185,5 +185,39 @@ fn a_process_killed_while_it_leaves_has_left() {
         memory.recover();
         assert!(memory.ring().standing().has_lost(Role::Sender));
         assert_eq!(memory.receive(survivor()), Err(Nothing::Over));
+    });
+}
+
+/// Three messages that are taken for a nanosecond at most; the survivor has taken two and is silent.
+fn three_leased(segment: &Arc<Segment>) {
+    let memory = Memory::new(segment);
+    memory.header.format(geometry(), Terms { lease_ns: 1, ..Terms::default() });
+    for value in 1..=3 {
+        let claim = memory.ring().claim(survivor()).unwrap();
+        memory.ring().publish(claim, survivor(), MESSAGE, &[value, 0]);
+    }
+    (0..2).for_each(|_| memory.ring().hold_until(&memory.ring().take(survivor()).unwrap(), 5));
+}
+
+fn seize(segment: &Arc<Segment>) {
+    while Memory::new(segment).ring().seize_overdue(victim(), 9, 1).is_some() {}
+}
+
+#[test]
+fn what_the_dead_had_seized_is_received() {
+    let test = "what_the_dead_had_seized_is_received";
+    let crash = CrashTest { test, point: "mpmc.seize.seized", nth: 2, bytes: BYTES };
+    crash.run(three_leased, seize, |segment| {
+        let memory = Memory::new(segment);
+        assert_eq!(memory.recover().returned, 2);
+        let rest = std::iter::from_fn(|| {
+            let taken = memory.ring().take(survivor()).ok()?;
+            let (mut words, deliveries) = ([0; 2], taken.word().deliveries());
+            memory.ring().read(&taken, &mut words);
+            assert!(memory.ring().release(taken, survivor()));
+            Some((words, deliveries))
+        });
+        // Seized once and given back once; the time of the last holder is forgotten.
+        assert!(rest.eq([([1, 0], 2), ([2, 0], 2), ([3, 0], 0)]));
     });
 }

@@ -9,7 +9,7 @@ mod model;
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::Holder;
 use gorun_shm::gate::Gate;
-use gorun_shm::ring::mpmc::{Fate, Geometry, Header, Message, Nothing, Refused, Ring, Role};
+use gorun_shm::ring::mpmc::{Fate, Geometry, Header, Message, Nothing, Refused, Ring, Role, Terms};
 use gorun_shm::sync::{AtomicU64, Ordering};
 use loom::thread;
 use std::sync::Arc;
@@ -310,5 +310,62 @@ fn no_wake_up_is_lost_at_a_gate() {
             }
         }
         notifier.join().unwrap();
+    });
+}
+
+/// A channel whose messages are taken for one nanosecond.
+fn leased(capacity: u32) -> Arc<Channel> {
+    let geometry = Geometry::new(capacity, 2).unwrap();
+    let words = (0..geometry.words()).map(|_| AtomicU64::new(0)).collect();
+    let channel = Arc::new(Channel { header: Header::default(), words, geometry });
+    channel.header.format(geometry, Terms { lease_ns: 1, ..Terms::default() });
+    channel
+}
+
+// Fails if `release` stores the word instead of exchanging the one that it knows.
+#[test]
+fn a_message_is_acknowledged_in_time_or_seized_and_not_both() {
+    model::check(|| {
+        let channel = leased(2);
+        channel.send(worker(0), 7).unwrap();
+        let taken = channel.ring().take(worker(1)).unwrap();
+        channel.ring().hold_until(&taken, 5);
+        let consumer = {
+            let channel = Arc::clone(&channel);
+            thread::spawn(move || channel.ring().release(taken, worker(1)))
+        };
+        let seized = channel.ring().seize_overdue(worker(2), 9, 1);
+        let was_seized = seized.is_some();
+        if let Some(seized) = seized {
+            assert_eq!(seized.word().deliveries(), 1);
+            channel.ring().hand_on(seized, worker(2));
+        }
+        assert_ne!(consumer.join().unwrap(), was_seized);
+        assert_eq!(channel.rest(), if was_seized { vec![7] } else { vec![] });
+    });
+}
+
+// Fails if `seize_overdue` forgets the time only after its exchange.
+#[test]
+fn the_next_holder_of_a_seized_message_has_its_whole_time() {
+    model::check(|| {
+        let channel = leased(2);
+        channel.send(worker(0), 7).unwrap();
+        let taken = channel.ring().take(worker(1)).unwrap();
+        channel.ring().hold_until(&taken, 5);
+        let next = {
+            let channel = Arc::clone(&channel);
+            thread::spawn(move || {
+                let taken = channel.ring().take(worker(3)).ok()?;
+                let due = channel.ring().next_due(9, 1);
+                assert!(channel.ring().release(taken, worker(3)));
+                due
+            })
+        };
+        if let Some(seized) = channel.ring().seize_overdue(worker(2), 9, 1) {
+            channel.ring().hand_on(seized, worker(2));
+        }
+        assert!(next.join().unwrap().is_none_or(|due| due == 10));
+        assert!(!channel.ring().release(taken, worker(1)));
     });
 }

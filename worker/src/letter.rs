@@ -20,6 +20,7 @@ use crate::wire::status::{MARK_HANDLES, MARK_IN_BLOCK};
 use gorun_shm::OwnerId;
 use gorun_shm::blocks::{BlockHandle, Blocks, Holder, OwnedBlock};
 use gorun_shm::ring::mpmc::{Claim, Fate, Geometry, Message, Position, Ring, SlotWord, Stuck, Taken};
+use gorun_shm::sync::Ordering;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -46,7 +47,9 @@ pub const fn words_for<T>(is_summed: bool) -> u32 {
 /// Words of the channel's slots that are used: a head that another process wrote may say anything.
 #[inline]
 fn words_of(end: &End) -> usize {
-    end.geometry().payload_words().min(WORDS_MAX)
+    // The last word of a slot whose message is taken for a limited time is that time.
+    let words = end.geometry().payload_words() - usize::from(end.terms().lease_ns > 0);
+    words.min(WORDS_MAX)
 }
 
 /// The bytes of a value that fits a slot and carries nothing beside them, which is what most values are: a letter without the
@@ -173,6 +176,9 @@ impl Letter {
     #[inline]
     pub fn post(self, claim: Claim, end: &End) -> (Position, Option<OnItsWay>) {
         let way = self.block.and_then(|block| send_off(block, self.carried, end));
+        if end.terms().lease_ns > 0 {
+            end.ring().start_afresh(&claim);
+        }
         (end.ring().publish(claim, end.me(), self.message, &self.words), way)
     }
 }
@@ -300,6 +306,62 @@ pub fn open_kept<T: Portable>(taken: &Taken, end: &End) -> Result<(T, Kept), Sea
     }
     let (value, block, carried) = open(&words, word.marks(), end)?.decode_and_keep()?;
     Ok((value, Kept(block.map(|block| (block, carried)))))
+}
+
+/// The value of a letter that was taken for a limited time: copied, because it may be taken away meanwhile; then there is
+/// none. Its block stays on its way until [`let_go`].
+///
+/// # Errors
+/// [`SealError`] if there is no value in it.
+pub fn open_copy<T: Portable>(taken: &Taken, end: &End) -> Result<Option<T>, SealError> {
+    let (ring, word, me) = (end.ring(), taken.word(), end.me());
+    let mut words = [0; WORDS_MAX];
+    let read = ring.read(taken, &mut words[..words_of(end)]);
+    let ours = |result| if ring.holds(taken, me) { result } else { Ok(None) };
+    if word.marks() & IN_BLOCK == 0 {
+        let length = usize::from(word.length()).min(read * 8);
+        return ours(decode_inline(&words.as_bytes()[..length], end).map(Some));
+    }
+    let handle = BlockHandle::from_words([words[0], words[1]]);
+    let bytes = usize::try_from(words[2]).map_err(|_| SealError::Malformed)?;
+    let copied = end.blocks().words(handle).map_err(SealError::Handle).map(|block| {
+        // Relaxed: the Acquire exchange in `take` came before; that nobody wrote meanwhile is looked at afterwards.
+        block.iter().map(|word| word.load(Ordering::Relaxed)).collect::<Vec<u64>>()
+    });
+    let carried = if word.marks() & HANDLES == 0 {
+        Ok(Vec::new())
+    } else {
+        message::hold_carried(end.blocks(), me.owner(), handle, bytes)
+    };
+    if !ring.holds(taken, me) {
+        return Ok(None);
+    }
+    let (copied, carried) = (copied?, carried?);
+    let stored = copied.as_bytes().get(..bytes).ok_or(SealError::Malformed)?;
+    let (terms, _unpacking) = (end.terms(), parcel::Unpacking::begin(carried));
+    if !frame::is_framed(&terms) {
+        return Ok(Some(codec::decode(stored)?));
+    }
+    let limit = usize::try_from(end.blocks().shape().largest_bytes()).unwrap_or(usize::MAX);
+    Ok(Some(codec::decode(&frame::unwrap(stored, &terms, limit)?)?))
+}
+
+/// Frees the slot of a letter that was taken for a limited time, and what it lay in; false if it was taken away meanwhile.
+pub fn let_go(taken: Taken, end: &End) -> bool {
+    let (ring, marks) = (end.ring(), taken.word().marks());
+    let mut words = [0; BLOCK_WORDS];
+    ring.read(&taken, &mut words);
+    if !ring.release(taken, end.me()) {
+        return false;
+    }
+    if marks & IN_BLOCK != 0 {
+        let handle = BlockHandle::from_words([words[0], words[1]]);
+        // A failure means that the words are nonsense.
+        drop(message::take_over(end.blocks(), handle, end.me().owner()));
+        ring.header().arrived().notify();
+    }
+    ring.notify_room();
+    true
 }
 
 #[cold]

@@ -164,6 +164,15 @@ pub struct BatchError<T> {
     pub error: SendError<T>,
 }
 
+/// Why a message was not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// It was taken away meanwhile, because its time was over: somebody else gets it, or has got it.
+    #[error("the message was acknowledged too late: it was given to somebody else")]
+    TooLate,
+}
+
 /// Why nothing was received.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -17,6 +17,7 @@ mod delivery;
 pub mod distributed;
 mod error;
 mod future;
+mod lease;
 mod named;
 mod open;
 mod patience;
@@ -37,7 +38,7 @@ pub use broadcast::{
     BroadcastStats, broadcast_channel,
 };
 pub use delivery::Delivery;
-pub use error::{BatchError, ChannelError, RecvError, SendError};
+pub use error::{AckError, BatchError, ChannelError, RecvError, SendError};
 pub use future::{RecvFuture, SendFuture};
 pub use named::{Binding, BoundName, Connect, NamedChannel, NamedError, NamedPeer, Observer, bound_names};
 pub use open::{Backpressure, Channel, ChannelStats, channel, rendezvous};

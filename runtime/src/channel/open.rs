@@ -12,6 +12,7 @@ use gorun_worker::end::End;
 use gorun_worker::frame::CHECKSUM;
 use gorun_worker::letter;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// A channel for `capacity` messages between all processes of the current runtime.
 ///
@@ -74,6 +75,8 @@ pub struct Channel<T> {
     rules: Rules,
     /// Values of so many bytes and more are compressed; 0 is none.
     compress: u64,
+    /// How long a message may be taken without acknowledgement; 0 is for ever.
+    lease_ns: u64,
     values: PhantomData<fn() -> T>,
 }
 
@@ -83,12 +86,15 @@ pub(super) struct Rules {
     pub(super) backpressure: Backpressure,
     pub(super) is_rendezvous: bool,
     pub(super) has_checksum: bool,
+    /// `recv` too keeps a message until it is a value.
+    pub(super) is_acked: bool,
     /// Deliveries after which a message is given up; 0 is never.
     pub(super) deliveries_max: u8,
 }
 
 /// Bits of the rules' word.
 const RENDEZVOUS: u64 = 1 << 2;
+const ACKED: u64 = 1 << 4;
 
 impl Rules {
     pub(super) fn to_word(self) -> u64 {
@@ -99,13 +105,14 @@ impl Rules {
         };
         let rendezvous = if self.is_rendezvous { RENDEZVOUS } else { 0 };
         let checksum = if self.has_checksum { CHECKSUM } else { 0 };
-        backpressure | rendezvous | checksum | u64::from(self.deliveries_max) << 8
+        let acked = if self.is_acked { ACKED } else { 0 };
+        backpressure | rendezvous | checksum | acked | u64::from(self.deliveries_max) << 8
     }
 
     /// True if messages go by the shortest way: with nothing to be done about them but to put them into a slot.
     #[inline]
     pub(super) fn are_plain(terms: &Terms) -> bool {
-        terms.terms & (RENDEZVOUS | CHECKSUM) == 0 && terms.compress == 0
+        terms.terms & (RENDEZVOUS | CHECKSUM | ACKED) == 0 && terms.compress == 0
     }
 
     /// True if a sender that finds no room may find some later.
@@ -124,6 +131,7 @@ impl Rules {
             backpressure,
             is_rendezvous: word & RENDEZVOUS != 0,
             has_checksum: word & CHECKSUM != 0,
+            is_acked: word & ACKED != 0,
             deliveries_max: (word >> 8) as u8,
         }
     }
@@ -139,7 +147,7 @@ impl<T> Channel<T> {
 impl<T: Portable> Channel<T> {
     /// One that holds `capacity` messages, 1 to 2^24.
     pub fn bounded(capacity: usize) -> Self {
-        Self { capacity, rules: Rules::default(), compress: 0, values: PhantomData }
+        Self { capacity, rules: Rules::default(), compress: 0, lease_ns: 0, values: PhantomData }
     }
 
     /// One that holds as many messages as the runtime's
@@ -151,7 +159,7 @@ impl<T: Portable> Channel<T> {
     /// One that holds none.
     pub fn rendezvous() -> Self {
         let rules = Rules { is_rendezvous: true, ..Rules::default() };
-        Self { capacity: 1, rules, compress: 0, values: PhantomData }
+        Self { capacity: 1, rules, compress: 0, lease_ns: 0, values: PhantomData }
     }
 
     /// What `send` does when it is full. A rendezvous always waits.
@@ -167,6 +175,45 @@ impl<T: Portable> Channel<T> {
     pub fn deliveries_max(mut self, deliveries: u8) -> Self {
         self.rules.deliveries_max = deliveries.clamp(1, 7);
         self
+    }
+
+    /// At least once instead of at most once: a message keeps its place until it was acknowledged, and comes back when
+    /// whoever has it dies. [`Receiver::take`] gives the message to be acknowledged; `recv` acknowledges it by itself once
+    /// it is a value.
+    ///
+    /// Unless [`deliveries_max`](Self::deliveries_max) says otherwise, a message is given up after seven deliveries.
+    pub fn acked(mut self) -> Self {
+        self.rules.is_acked = true;
+        if self.rules.deliveries_max == 0 {
+            self.rules.deliveries_max = 7;
+        }
+        self
+    }
+
+    /// [`Channel::acked`], and what is not acknowledged within `limit` is taken from its consumer, dead, stopped or silent,
+    /// and delivered again; a later acknowledgement is an [`AckError`](super::AckError) and changes nothing.
+    ///
+    /// Whoever waits in `recv` or `take` watches over this; while nobody receives, nothing is delivered again. A future or
+    /// a `select!` looks whenever it is tried, but does not wake up for it. Values are copied out of
+    /// their blocks in such a channel, so that a consumer can lose one without harm; shared blocks in them are not.
+    ///
+    /// ```
+    /// use gorun_runtime::channel::{AckError, Channel};
+    /// use std::time::Duration;
+    ///
+    /// let (sender, receiver) = Channel::<u64>::bounded(8).ack_within(Duration::from_millis(5)).open()?;
+    /// sender.send(7).expect("somebody receives");
+    /// let forgotten = receiver.take().expect("a message is there");
+    /// let again = receiver.take().expect("it comes again");
+    /// assert_eq!((*again, again.deliveries()), (7, 2));
+    /// assert_eq!(forgotten.ack(), Err(AckError::TooLate));
+    /// assert_eq!(receiver.stats().returned, 1);
+    /// # drop(again);
+    /// # Ok::<(), gorun_runtime::channel::ChannelError>(())
+    /// ```
+    pub fn ack_within(mut self, limit: Duration) -> Self {
+        self.lease_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.acked()
     }
 
     /// Compresses values that take `bytes` bytes or more when encoded, where that makes them shorter: less memory for
@@ -207,13 +254,18 @@ impl<T: Portable> Channel<T> {
     pub(super) fn plan(&self) -> Result<(Geometry, Rules), ChannelError> {
         let bad = ChannelError::BadCapacity { asked: self.capacity, most: Geometry::CAPACITY_MAX as usize };
         let capacity = u32::try_from(self.capacity).map_err(|_| bad.clone())?;
-        let geometry = Geometry::new(capacity, letter::words_for::<T>(self.rules.has_checksum)).ok_or(bad)?;
+        let geometry = Geometry::new(capacity, self.words()).ok_or(bad)?;
         Ok((geometry, self.rules))
+    }
+
+    /// Words of payload in a slot.
+    fn words(&self) -> u32 {
+        letter::words_for::<T>(self.rules.has_checksum) + u32::from(self.lease_ns > 0)
     }
 
     /// What stands in its head.
     pub(super) fn terms(&self, rules: Rules, kind: u64, spin_ticks: u64) -> Terms {
-        Terms { kind, terms: rules.to_word(), spin_ticks, compress: self.compress }
+        Terms { kind, terms: rules.to_word(), spin_ticks, compress: self.compress, lease_ns: self.lease_ns }
     }
 
     /// Opens it on the current runtime: the default one, or the one whose task this is.
@@ -267,7 +319,7 @@ impl<T: Portable> Channel<T> {
             self.capacity = 1;
         } else if self.capacity == BUFFERED {
             let fits = |capacity: &u32| {
-                let geometry = Geometry::new(*capacity, letter::words_for::<T>(self.rules.has_checksum));
+                let geometry = Geometry::new(*capacity, self.words());
                 geometry.is_some_and(|geometry| geometry.bytes() as u64 <= terms.ring_bytes)
             };
             let doubled = std::iter::successors(Some(2_u32), |capacity| capacity.checked_mul(2));
@@ -304,6 +356,8 @@ pub struct ChannelStats {
     pub dead_letters: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
+    /// Messages taken from consumers that did not acknowledge them in time: [`Channel::ack_within`].
+    pub overdue: u64,
     /// Bytes of values that were compressed, before: [`Channel::compress`].
     pub compressed_from_bytes: u64,
     /// Bytes of the same values afterwards.
@@ -321,6 +375,7 @@ impl ChannelStats {
             returned: header.returned.get(),
             dead_letters: header.dead_letters.get(),
             unreadable: header.unreadable.get(),
+            overdue: header.seized.get(),
             compressed_from_bytes: header.compressed_from.get(),
             compressed_to_bytes: header.compressed_to.get(),
         }

@@ -64,6 +64,24 @@ impl Patience {
         Self::of(deadline.saturating_duration_since(now))
     }
 
+    /// The same, but until `due_ns` at the latest.
+    pub(super) fn at_most(self, due_ns: Option<u64>) -> Self {
+        match (self, due_ns) {
+            (Self::Until(deadline), Some(due)) => Self::Until(deadline.min(due)),
+            (Self::Endless, Some(due)) => Self::Until(due),
+            (patience, _) => patience,
+        }
+    }
+
+    /// True if no attempt is to be made any more.
+    pub(super) fn is_over(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Until(deadline) => ticks::system_ns() >= deadline,
+            Self::Endless => false,
+        }
+    }
+
     /// Repeats `attempt` until it gives something or patience is over. Between attempts the thread runs tasks of its own
     /// if it is a worker's, spins for so long, then sleeps at the gate.
     ///

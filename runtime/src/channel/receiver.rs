@@ -2,6 +2,7 @@
 
 use super::delivery::Delivery;
 use super::future::RecvFuture;
+use super::lease;
 use super::open::{Rules, kind_of};
 use super::patience::{Patience, Waiting};
 use super::{ChannelError, ChannelStats, RecvError};
@@ -98,6 +99,10 @@ impl<T: Portable> Receiver<T> {
         values.push(self.recv()?);
         let end = self.end().map_err(RecvError::NoChannel)?;
         values.reserve(self.len().min(max - 1));
+        if Rules::from_word(end.terms().terms).is_acked {
+            values.extend(self.drain().take(max - 1));
+            return Ok(values);
+        }
         while values.len() < max
             && let Some(Ok(taken)) = try_take(end)
         {
@@ -150,9 +155,11 @@ impl<T: Portable> Receiver<T> {
 
     fn take_within(&self, patience: Patience) -> Result<Delivery<T>, RecvError> {
         let end = self.end().map_err(RecvError::NoChannel)?;
-        let taken = take_with(end, patience)?;
-        end.ring().pass_on_message();
-        Delivery::open(Arc::clone(end), taken)
+        self.again_if_lost(patience, || {
+            let taken = take_with(end, patience)?;
+            end.ring().pass_on_message();
+            Delivery::open(Arc::clone(end), taken)
+        })
     }
 
     /// What most receives are: a message is there. None if there is more to it, and nothing has happened.
@@ -168,11 +175,28 @@ impl<T: Portable> Receiver<T> {
     #[cold]
     pub(super) fn recv_with(&self, patience: Patience) -> Result<T, RecvError> {
         let end = self.end().map_err(RecvError::NoChannel)?;
-        let taken = take_with(end, patience)?;
-        self.receive(end, taken)
+        self.again_if_lost(patience, || self.receive(end, take_with(end, patience)?))
     }
 
-    pub(super) fn receive(&self, end: &End, taken: Taken) -> Result<T, RecvError> {
+    /// A message that was taken away before it was read is none: the next, then.
+    fn again_if_lost<R>(
+        &self,
+        patience: Patience,
+        mut receive: impl FnMut() -> Result<R, RecvError>,
+    ) -> Result<R, RecvError> {
+        loop {
+            match receive() {
+                Err(RecvError::Empty) if patience != Patience::None => {}
+                received => return received,
+            }
+        }
+    }
+
+    pub(super) fn receive(&self, end: &Arc<End>, taken: Taken) -> Result<T, RecvError> {
+        if Rules::from_word(end.terms().terms).is_acked {
+            end.ring().pass_on_message();
+            return Ok(Delivery::<T>::open(Arc::clone(end), taken)?.acknowledge());
+        }
         let received = Received::take(taken, end);
         self.announce(end);
         received.decode(end).map_err(|error| unreadable(end, &error))
@@ -204,6 +228,7 @@ pub(super) fn try_take(end: &End) -> Option<Result<Taken, RecvError>> {
         Ok(taken) => Some(Ok(taken)),
         // Between programs, and the one that looks after the dead is gone: who is at the message may never end.
         Err(Nothing::Busy) if end.blocks().is_orphaned() => Some(Err(RecvError::Disconnected)),
+        Err(Nothing::Empty | Nothing::Busy) if lease::take_back_overdue(end) => try_take(end),
         Err(Nothing::Empty | Nothing::Busy) => None,
         Err(Nothing::Over) if end.ring().standing().is_shut() => Some(Err(RecvError::Closed)),
         Err(Nothing::Over) => Some(Err(RecvError::Disconnected)),
@@ -218,7 +243,6 @@ pub(super) fn offer_to_meet(end: &End) {
     }
 }
 
-#[inline]
 fn take_with(end: &End, patience: Patience) -> Result<Taken, RecvError> {
     let ring = end.ring();
     let wait = Waiting {
@@ -228,7 +252,11 @@ fn take_with(end: &End, patience: Patience) -> Result<Taken, RecvError> {
         gathered: |end| end.ring().len(),
         about_to_sleep: &|| offer_to_meet(end),
     };
-    let taken = patience.wait(&wait, || try_take(end));
+    let taken = if end.terms().lease_ns > 0 {
+        lease::wait(end, patience, &wait)
+    } else {
+        patience.wait(&wait, || try_take(end))
+    };
     let too_late = if patience == Patience::None { RecvError::Empty } else { RecvError::TimedOut };
     taken.unwrap_or(Err(too_late))
 }

@@ -92,7 +92,8 @@ impl<T: Portable> Broadcast<T> {
         let commons = &dispatcher.commons;
         let rules = Rules { backpressure: self.backpressure, ..Rules::default() };
         let spin_ticks = commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the first worker.
-        let terms = Terms { kind: kind_of::<T>(), terms: rules.to_word(), spin_ticks, compress: 0 };
+        let terms =
+            Terms { kind: kind_of::<T>(), terms: rules.to_word(), spin_ticks, compress: 0, lease_ns: 0 };
         let opened = BroadcastEnd::open(&commons.blocks, dispatcher.me, shape, terms);
         let (sender, first) = opened.map_err(|error| match error {
             AllocateError::NotAnOwner { .. } => ChannelError::Closed,

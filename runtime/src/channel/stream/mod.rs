@@ -70,7 +70,7 @@ pub fn stream_on<T: Plain>(
     }
     let commons = &dispatcher.commons;
     let spin_ticks = commons.host.spin_ticks.load(Ordering::Relaxed); // Relaxed: written before the first worker.
-    let terms = Terms { kind: kind_of::<T>(), terms: 0, spin_ticks, compress: 0 };
+    let terms = Terms { kind: kind_of::<T>(), terms: 0, spin_ticks, compress: 0, lease_ns: 0 };
     let opened = LaneEnd::stream(&commons.blocks, dispatcher.me, shape, terms);
     let (sender, receiver) = opened.map_err(|error| match error {
         AllocateError::NotAnOwner { .. } => ChannelError::Closed,

@@ -45,7 +45,9 @@ pub struct Header {
     terms: AtomicU64,
     spin: AtomicU64,
     compress: AtomicU64,
-    spare: [AtomicU64; 2],
+    lease: AtomicU64,
+    /// Messages taken from consumers that kept them too long.
+    pub seized: Counter,
     /// See `census`.
     pub(super) status: AtomicU64,
     /// Rung when there is something to take.
@@ -94,6 +96,8 @@ pub struct Terms {
     pub spin_ticks: u64,
     /// Values of so many bytes and more are compressed; 0 is none.
     pub compress: u64,
+    /// How long a message may be taken without acknowledgement, in nanoseconds; 0 is for ever.
+    pub lease_ns: u64,
 }
 
 /// Why a block's bytes are no channel.
@@ -180,6 +184,7 @@ impl Header {
         self.terms.store(terms.terms, Ordering::Relaxed);
         self.spin.store(terms.spin_ticks, Ordering::Relaxed);
         self.compress.store(terms.compress, Ordering::Relaxed);
+        self.lease.store(terms.lease_ns, Ordering::Relaxed);
         self.magic.store(magic, Ordering::Release); // Release: pairs with the Acquire in `read_as`.
     }
 
@@ -208,8 +213,14 @@ impl Header {
             terms: self.terms.load(Ordering::Relaxed),
             spin_ticks: self.spin.load(Ordering::Relaxed).min(SPIN_TICKS_MAX),
             compress: self.compress.load(Ordering::Relaxed),
+            lease_ns: self.lease.load(Ordering::Relaxed),
         };
         Ok((self.shape.load(Ordering::Relaxed), terms))
+    }
+
+    /// True if messages are taken for a limited time.
+    pub(super) fn has_leases(&self) -> bool {
+        self.lease.load(Ordering::Relaxed) != 0 // Relaxed: written before anybody else saw the channel.
     }
 
     /// Rung by receivers of what is kept alive by its sender until it has arrived; the users' own affair.

@@ -7,6 +7,7 @@
 
 mod census;
 mod header;
+mod lease;
 mod peek;
 mod recover;
 mod ring;

@@ -5,7 +5,7 @@
 //! on, each of them may do it: every step is an exchange.)
 
 use super::census::Role;
-use super::ring::Ring;
+use super::ring::{InUse, Ring};
 use super::word::{SlotState, SlotWord};
 use crate::blocks::Holder;
 use crate::sync::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ impl Ring<'_> {
         mut decide: impl FnMut(&Stuck<'_>) -> Fate,
     ) -> Recovered {
         let mut recovered = Recovered::default();
-        for (slot, payload, word) in self.in_use() {
+        for InUse { slot, payload, word, .. } in self.in_use() {
             let stuck = Stuck { word, payload };
             let is_dead = word.holder() == dead;
             match word.state() {
@@ -71,6 +71,7 @@ impl Ring<'_> {
                 }
                 SlotState::Reading if is_dead => match decide(&stuck) {
                     Fate::Return => {
+                        self.forget_due(payload);
                         let full = SlotWord::new(word.lap(), heir, SlotState::Full);
                         let deliveries = word.deliveries().saturating_add(1);
                         let full = full.with(word.length(), word.marks(), deliveries);

@@ -39,7 +39,15 @@ pub struct Message {
 pub struct Taken {
     pub(super) position: Position,
     /// The first position of the walk that was not released: what the head may be moved to is not behind it.
-    first_held: Position,
+    pub(super) first_held: Position,
+    pub(super) word: SlotWord,
+}
+
+/// A slot that was claimed and not released, as it was found.
+pub(super) struct InUse<'a> {
+    pub(super) position: Position,
+    pub(super) slot: &'a AtomicU64,
+    pub(super) payload: &'a [AtomicU64],
     pub(super) word: SlotWord,
 }
 
@@ -80,6 +88,15 @@ impl Taken {
     #[inline]
     pub fn word(&self) -> SlotWord {
         self.word
+    }
+}
+
+impl Taken {
+    /// The slot's word as long as `me` has the message.
+    #[inline]
+    pub(super) fn reading(&self, lap: u64, me: Holder) -> SlotWord {
+        let word = self.word;
+        SlotWord::new(lap, me, SlotState::Reading).with(word.length(), word.marks(), word.deliveries())
     }
 }
 
@@ -317,32 +334,43 @@ impl<'a> Ring<'a> {
         payload.len().min(words.len())
     }
 
-    /// Frees the slot: the message is the caller's. The caller notifies afterwards: [`Ring::notify_room`].
+    /// Frees the slot: the message is the caller's. False if it was seized from the caller: then nothing has happened.
+    /// The caller notifies afterwards: [`Ring::notify_room`].
     #[inline]
-    pub fn release(&self, taken: Taken, me: Holder) {
+    pub fn release(&self, taken: Taken, me: Holder) -> bool {
         let Taken { position, first_held, .. } = taken;
         let (slot, lap) = self.slot(position);
-        let empty = SlotWord::new(lap.wrapping_add(1), me, SlotState::Empty);
-        // Release: pairs with the Acquire of the producer that claims it: the payload was read before. An exchange for
-        // `notify_room`, as in `publish`.
-        slot.swap(empty.0, Ordering::Release);
+        let (reading, empty) =
+            (taken.reading(lap, me), SlotWord::new(lap.wrapping_add(1), me, SlotState::Empty));
+        // Release: pairs with the Acquire of the producer that claims it: the payload was read before. Also the exchange
+        // that `notify_room` needs. Relaxed on failure: nothing is read.
+        let released = slot.compare_exchange(reading.0, empty.0, Ordering::Release, Ordering::Relaxed);
         crate::crash_point!("mpmc.release.empty");
-        if first_held == position {
+        if released.is_ok() && first_held == position {
             // Release: pairs with the load in `take_next`.
             self.header.head.position.store(position.wrapping_add(1), Ordering::Release);
         }
+        released.is_ok()
     }
 
-    /// Gives a message back, to be taken by anybody once more.
+    /// Gives a message back, to be taken by anybody once more. Nothing happens if it was seized from the caller.
     pub fn put_back(&self, taken: Taken, me: Holder) {
+        let deliveries = taken.word.deliveries().saturating_add(1);
+        self.give_back(taken, me, deliveries);
+    }
+
+    pub(super) fn give_back(&self, taken: Taken, me: Holder, deliveries: u8) {
         let (slot, lap) = self.slot(taken.position);
         let word = taken.word;
-        let deliveries = word.deliveries().saturating_add(1);
         let full = SlotWord::new(lap, me, SlotState::Full).with(word.length(), word.marks(), deliveries);
-        self.header.returned.add_shared(1);
-        // Release: pairs with the Acquire exchange in `take`. An exchange for `notify_message`, as in `publish`.
-        slot.swap(full.0, Ordering::Release);
-        self.notify_message();
+        self.forget_due(self.payload(taken.position));
+        // Release: pairs with the Acquire exchange in `take`. Also the exchange that `notify_message` needs. Relaxed on
+        // failure: nothing is read.
+        let reading = taken.reading(lap, me).0;
+        if slot.compare_exchange(reading, full.0, Ordering::Release, Ordering::Relaxed).is_ok() {
+            self.header.returned.add_shared(1);
+            self.notify_message();
+        }
     }
 
     /// Wakes a consumer that sleeps. Call after [`Ring::publish`], once for many.
@@ -490,19 +518,19 @@ impl<'a> Ring<'a> {
     }
 
     /// Slots that were claimed and not released, oldest first, with their words as found: for the recoverer.
-    pub(super) fn in_use(&self) -> impl Iterator<Item = (&'a AtomicU64, &'a [AtomicU64], SlotWord)> {
+    pub(super) fn in_use(&self) -> impl Iterator<Item = InUse<'a>> {
         let ring = *self;
         let first = ring.header.head.position.load(Ordering::Acquire); // Acquire: as in `take_next`.
         let looked_at = (0..=ring.mask).map(move |step| {
             let position = first.wrapping_add(step);
             let (slot, lap) = ring.slot(position);
             let word = SlotWord(slot.load(Ordering::Acquire)); // Acquire: pairs with whoever stored the word.
-            (slot, ring.payload(position), word, word.ahead_of(lap))
+            (InUse { position, slot, payload: ring.payload(position), word }, word.ahead_of(lap))
         });
         // Claims are made in order: behind an unclaimed slot there is nothing.
         looked_at
-            .take_while(|(.., word, ahead)| *ahead != 0 || word.state() != SlotState::Empty)
-            .map(|(slot, payload, word, _)| (slot, payload, word))
+            .take_while(|(found, ahead)| *ahead != 0 || found.word.state() != SlotState::Empty)
+            .map(|(found, _)| found)
     }
 }
 

@@ -14,7 +14,7 @@
 //! | Empty   | a producer: `claim` -> Writing(itself) |
 //! | Writing | its holder: `publish` -> Full, `abandon` -> Dead; of a dead holder the recoverer -> Dead |
 //! | Full    | a consumer: `take` -> Reading(itself); who published it: `withdraw` -> Dead |
-//! | Reading | its holder: `release` -> Empty of the next lap, `put_back` -> Full; of a dead holder the recoverer -> Full, or -> Empty of the next lap |
+//! | Reading | its holder: `release` -> Empty of the next lap, `put_back` -> Full; who finds it overdue: `seize_overdue` -> Reading(itself), delivered once more; of a dead holder the recoverer -> Full, or -> Empty of the next lap |
 //! | Dead    | any consumer that passes: -> Empty of the next lap |
 
 use crate::blocks::Holder;
@@ -69,6 +69,14 @@ impl SlotWord {
         let deliveries = deliveries.min(DELIVERIES_MAX);
         let marks = marks & MARKS_MAX;
         Self(self.0 | u64::from(length) << 8 | u64::from(deliveries) << 5 | u64::from(marks) << 3)
+    }
+
+    /// The same Reading word with another holder, delivered once more: no two holders of a message have the same word.
+    #[inline]
+    pub(super) fn seized_by(self, holder: Holder) -> Self {
+        let word = Self(self.0 & !(0xFF << 16 | u64::from(DELIVERIES_MAX) << 5));
+        let deliveries = self.deliveries().saturating_add(1).min(DELIVERIES_MAX);
+        Self(word.0 | u64::from(holder.index()) << 16 | u64::from(deliveries) << 5)
     }
 
     /// How many laps the word is ahead of `lap`; behind is negative.
