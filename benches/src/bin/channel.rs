@@ -10,9 +10,10 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use gorun::prelude::*;
 use gorun_benches::floor::{self, BATCH, Floor};
-use gorun_benches::measure::{Effort, call_after_pause_ns, call_ns, interleave, time_ns};
+use gorun_benches::measure::{Effort, Sample, call_after_pause_ns, call_ns, interleave, time_ns};
 use gorun_benches::pair::{Cores, Peer};
 use gorun_benches::report::{Better, Row};
+use serde::{Deserialize, Serialize};
 
 type Message = [u64; 8];
 
@@ -32,6 +33,9 @@ fn main() {
     let is_asked = |question: &str| asked.as_ref().is_none_or(|asked| question.contains(asked.as_str()));
     if is_asked("alone") {
         alone(effort);
+    }
+    if is_asked("written") {
+        written(effort);
     }
     if is_asked("stream") {
         unpinned(|| stream(effort));
@@ -112,6 +116,45 @@ fn alone(effort: Effort) {
     Row { metric, unit: "ns", ours, peer, reference: threads, better: Better::Lower, reach: None }.print();
 }
 
+/// A value that must be encoded, as most are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Order {
+    number: u64,
+    price: f64,
+    item: String,
+    is_paid: Option<bool>,
+}
+
+/// What encoding and decoding add: a small struct against a number, both sent and received by one thread.
+fn written(effort: Effort) {
+    let runtime = workers(1);
+    let (orders, ordered) = open::<Order>(&runtime, CAPACITY);
+    let (numbers, numbered) = open::<u64>(&runtime, CAPACITY);
+    let order = Order { number: 7, price: 9.5, item: "a small thing".into(), is_paid: Some(true) };
+    let calls = effort.pick(1_000_000, 200_000);
+    let [structs, plain] = interleave(
+        effort.runs(),
+        [
+            &mut || {
+                call_ns(calls, || {
+                    orders.send(order.clone()).expect("there is a receiver");
+                    assert_eq!(ordered.recv().map(|order| order.number), Ok(7));
+                })
+            },
+            &mut || {
+                call_ns(calls, || {
+                    numbers.send(7).expect("there is a receiver");
+                    assert_eq!(numbered.recv(), Ok(7));
+                })
+            },
+        ],
+    );
+    let ours = Sample { median: structs.median - plain.median, spread: structs.spread };
+    let (metric, peer) = ("a small struct over a number, by one thread", "the 150 ns it may cost");
+    let reference = Sample::constant(150.0);
+    Row { metric, unit: "ns", ours, peer, reference, better: Better::Lower, reach: Some(1.0) }.print();
+}
+
 fn stream(effort: Effort) {
     let runtime = workers(1);
     let cores = runtime.stats().seats[0].cpu.map_or_else(Cores::first_and_last, Cores::apart_from);
@@ -181,7 +224,8 @@ fn many(effort: Effort, sides: usize) {
         _ => "64 B, 4 to 4, processes",
     };
     let peer = "crossbeam-channel, threads";
-    Row { metric, unit: "M/s", ours, peer, reference: threads, better: Better::Higher, reach: None }.print();
+    Row { metric, unit: "M/s", ours, peer, reference: threads, better: Better::Higher, reach: Some(1.0) }
+        .print();
 }
 
 /// The same between threads of this process.
@@ -239,14 +283,15 @@ fn ping_pong(effort: Effort) {
     let [ours, line] =
         interleave(effort.runs(), [&mut || call_ns(calls, round_trip), &mut || floor.line_ns(calls)]);
     let (metric, peer) = ("64 B there and back, awake", "cache line round trip");
-    Row { metric, unit: "ns", ours, peer, reference: line, better: Better::Lower, reach: None }.print();
+    Row { metric, unit: "ns", ours, peer, reference: line, better: Better::Lower, reach: Some(1.5) }.print();
     let sleeps = effort.pick(1_000, 200);
     let [ours, futex] = interleave(
         effort.runs(),
         [&mut || call_after_pause_ns(sleeps, PAUSE, round_trip), &mut || floor.futex_ns(sleeps, PAUSE)],
     );
     let (metric, peer) = ("64 B there and back, asleep", "futex round trip");
-    Row { metric, unit: "ns", ours, peer, reference: futex, better: Better::Lower, reach: None }.print();
+    Row { metric, unit: "ns", ours, peer, reference: futex, better: Better::Lower, reach: Some(1.15) }
+        .print();
     drop(sender);
     echoes.join().expect("the echo ends");
 }
