@@ -87,7 +87,7 @@ fn count(mut pieces: DistributedReceiver<Piece>, results: &Sender<Counted>) {
         if results.send((piece.line, piece.words[0].clone(), counts)).is_err() {
             return;
         }
-        piece.ack();
+        piece.ack().expect("nobody has taken it away");
     }
 }
 

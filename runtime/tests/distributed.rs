@@ -237,7 +237,7 @@ fn a_strict_partition_changes_hands_only_when_nothing_of_it_is_in_hand() {
     assert_eq!((*one, one.deliveries()), (1, 2));
     new.leave();
     assert!(matches!(old.try_recv(), Err(RecvError::Empty)), "it is in hand still");
-    assert_eq!(one.ack(), Some(1));
+    assert_eq!(one.ack(), Ok(1));
     assert_eq!((old.recv(), old.recv()), (Ok(2), Ok(3)));
 }
 
@@ -460,7 +460,7 @@ fn relay((mut receiver, out): (DistributedReceiver<Numbered>, Sender<Numbered>))
         if out.send(*delivery).is_err() {
             return false;
         }
-        delivery.ack();
+        delivery.ack().expect("nobody has taken it away");
     }
     true
 }

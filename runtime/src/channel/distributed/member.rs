@@ -3,6 +3,7 @@
 use super::super::{Delivery, RecvError};
 use super::desk::Desk;
 use super::{MemberId, plan};
+use crate::channel::AckError;
 use gorun_shm::partitions::{Asleep, Lanes};
 use gorun_shm::sync::{AtomicU32, Ordering};
 use gorun_worker::codec::Portable;
@@ -377,8 +378,11 @@ impl<T: Portable> KeyedDelivery<T> {
     }
 
     /// The message was dealt with: its place is free.
-    pub fn ack(mut self) -> Option<T> {
-        match self.inner.take()? {
+    ///
+    /// # Errors
+    /// [`AckError::TooLate`] if somebody else has it or will.
+    pub fn ack(mut self) -> Result<T, AckError> {
+        match self.inner.take().ok_or(AckError::TooLate)? {
             Inner::Keyed(delivery) => delivery.ack(),
             Inner::Direct(delivery) => delivery.ack().map(|direct| direct.value),
         }
