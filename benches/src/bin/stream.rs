@@ -27,8 +27,10 @@ fn main() {
         return;
     }
     let effort = Effort::from_args();
-    rates(effort);
-    ping_pong(effort);
+    // One runtime for all: once this thread is pinned, another would see one core only.
+    let (runtime, cores) = worker();
+    rates(effort, &runtime, cores);
+    ping_pong(effort, &runtime, cores);
 }
 
 /// A runtime with one worker, and the cores of host and worker.
@@ -79,12 +81,11 @@ fn send_in_slices(mut sender: StreamSender<Message>, messages: u64) {
     }
 }
 
-fn rates(effort: Effort) {
-    let (runtime, cores) = worker();
+fn rates(effort: Effort, runtime: &Runtime, cores: Cores) {
     let messages = effort.pick(8_000_000, 500_000);
     let (mut floor, mut iceoryx) = (Floor::start(cores), iceoryx::Stream::start(cores));
     let ours = |count: fn(StreamReceiver<Message>) -> u64, send: fn(StreamSender<Message>, u64)| {
-        let (sender, receiver) = open(&runtime, CAPACITY);
+        let (sender, receiver) = open(runtime, CAPACITY);
         rate(messages, || {
             let counts = runtime.task(receiver, count);
             send(sender, messages);
@@ -140,11 +141,10 @@ fn echo((receiver, mut back): (StreamReceiver<Message>, StreamSender<Message>)) 
     receiver.into_iter().for_each(|message| back.send(message).expect("somebody receives"));
 }
 
-fn ping_pong(effort: Effort) {
-    let (runtime, cores) = worker();
+fn ping_pong(effort: Effort, runtime: &Runtime, cores: Cores) {
     let mut floor = Floor::start(cores);
-    let (mut sender, received) = open(&runtime, 4);
-    let (back, mut receiver) = open(&runtime, 4);
+    let (mut sender, received) = open(runtime, 4);
+    let (back, mut receiver) = open(runtime, 4);
     let echoes = runtime.task((received, back), echo);
     let mut round_trip = || {
         sender.send(numbered(7)).expect("somebody receives");
