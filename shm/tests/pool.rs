@@ -168,3 +168,21 @@ fn a_fixed_pool_has_all_its_memory_at_the_start() {
     }
     assert_eq!(one.resident_bytes().unwrap(), resident);
 }
+
+#[test]
+fn large_blocks_that_were_used_are_used_again_before_fresh_ones() {
+    let [one, _] = pool(Budget::default(), &PoolTerms::default());
+    let mut resident = Vec::new();
+    let mut held = std::collections::VecDeque::new();
+    for _ in 0..20 {
+        let mut block = take(&one, MIB, 1).unwrap();
+        block.as_mut_slice().fill(1);
+        held.push_back(block);
+        // Two stay, as in a channel; the older one is freed out of turn.
+        if held.len() > 2 {
+            drop(held.pop_front());
+        }
+        resident.push(one.resident_bytes().unwrap());
+    }
+    assert_eq!(resident[4], resident[19], "three blocks have memory, and no more");
+}

@@ -210,17 +210,26 @@ impl Blocks {
     /// A free block of the class, or of one of the next larger.
     #[inline]
     pub(super) fn claim_any(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
-        match self.table(class).claim_near(self.home(holder.index()), holder) {
+        match self.claim_of(class, holder) {
             Some(id) => Some((class, id)),
             None => self.claim_larger(class, holder),
         }
     }
 
+    #[inline]
+    fn claim_of(&self, class: Class, holder: Holder) -> Option<BlockId> {
+        let home = self.home(holder.index());
+        if class.bytes() >= COUNTED_BYTES_MIN {
+            return self.table(class).claim_lowest(home, holder);
+        }
+        self.table(class).claim_near(home, holder)
+    }
+
     #[cold]
     fn claim_larger(&self, class: Class, holder: Holder) -> Option<(Class, BlockId)> {
-        std::iter::successors(class.next(), |class| class.next()).take(LARGER_CLASSES_TRIED).find_map(
-            |class| self.table(class).claim_near(self.home(holder.index()), holder).map(|id| (class, id)),
-        )
+        std::iter::successors(class.next(), |class| class.next())
+            .take(LARGER_CLASSES_TRIED)
+            .find_map(|class| self.claim_of(class, holder).map(|id| (class, id)))
     }
 
     /// Gives back a detached block that `owner` owns.

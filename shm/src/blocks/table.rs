@@ -130,6 +130,16 @@ impl<'a> Table<'a> {
         self.claim_in(home, holder).or_else(|| self.claim_elsewhere(home, holder))
     }
 
+    /// [`Table::claim_near`] that takes the lowest free block of its region, whatever the hint says: it was most likely used
+    /// before, and has its memory, which for a large block is dearer than the search.
+    #[inline]
+    pub fn claim_lowest(self, home: usize, holder: Holder) -> Option<BlockId> {
+        let home = home % Region::COUNT;
+        let start = home << self.region_shift;
+        let end = ((home + 1) << self.region_shift).min(self.words.len());
+        self.claim_among(start, end, holder).or_else(|| self.claim_elsewhere(home, holder))
+    }
+
     #[cold]
     fn claim_elsewhere(self, home: usize, holder: Holder) -> Option<BlockId> {
         let others = (1..Region::COUNT).map(|step| (home + step) % Region::COUNT);
