@@ -2,6 +2,7 @@
 
 pub mod channel_pool;
 pub mod iceoryx;
+pub mod iceoryx_bulk;
 pub mod ipc;
 pub mod rayon_pool;
 pub mod thread_ring;
