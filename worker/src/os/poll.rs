@@ -43,7 +43,7 @@ impl AsFd for WakeUp {
     }
 }
 
-/// Sleeps until one of the descriptors is readable, urgent or ended; says which. At most `milliseconds`, if any are given.
+/// Sleeps until one of the descriptors is readable or ended; says which. At most `milliseconds`, if any are given.
 ///
 /// # Errors
 /// What the kernel said.
@@ -62,10 +62,8 @@ pub fn wait(descriptors: &[BorrowedFd<'_>], milliseconds: Option<i64>) -> io::Re
 /// # Blocking
 /// Until one of them is ready, `limit` at most.
 pub fn wait_within(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = descriptors
-        .iter()
-        .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN | PollFlags::PRI))
-        .collect();
+    let mut polled: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
     let limit = limit.map(|limit| rustix::event::Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(limit.subsec_nanos()),
