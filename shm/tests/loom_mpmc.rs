@@ -345,7 +345,7 @@ fn a_message_is_acknowledged_in_time_or_seized_and_not_both() {
     });
 }
 
-// Fails if `seize_overdue` forgets the time only after its exchange.
+// Fails if neither `seize_overdue` nor `hand_on` forgets the time of the last holder.
 #[test]
 fn the_next_holder_of_a_seized_message_has_its_whole_time() {
     model::check(|| {
