@@ -163,8 +163,8 @@ fn whoever_waits_goes_on_when_the_last_canceller_dies() {
             let _held = canceller;
             death.die()
         });
-        assert_eq!(waits.join(), Ok(Done::OwnerDied));
-        assert_eq!(context.done(), Done::OwnerDied);
+        assert_eq!(waits.join(), Ok(Done::OwnerDied), "{death:?}");
+        assert_eq!(context.done(), Done::OwnerDied, "{death:?}");
         assert!(matches!(dies.join(), Err(TaskError::WorkerLost { .. })));
     }
     // Somebody else has one still.
