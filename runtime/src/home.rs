@@ -7,10 +7,12 @@
 use crate::balance::{self, LoadBalancing, Policy, SeatLoad, TaskFacts};
 use gorun_shm::os::ticks::{self, Rate};
 use gorun_shm::slots::Descriptor;
-use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering};
+use gorun_shm::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use gorun_worker::os::pin;
 use gorun_worker::wire::commons::Commons;
 use gorun_worker::wire::control::WorkerRecord;
+use gorun_worker::wire::ids::LaneId;
+use std::time::Duration;
 
 /// Estimated cost of waking a sleeping worker.
 const WAKE_NS: u64 = 8_000;
@@ -49,6 +51,8 @@ pub(crate) struct Home {
     rate: Rate,
     /// When an idle worker was last woken for a task in another's lane.
     last_wake: AtomicU64,
+    /// When to look whether a wake-up that was put off is still wanted, in nanoseconds; 0 if none was.
+    owed_ns: AtomicU64,
     wake_ticks: u64,
     shared_core_ticks: u64,
     unknown_ticks: u64,
@@ -77,6 +81,7 @@ impl Home {
             schedule,
             rate,
             last_wake: AtomicU64::new(0),
+            owed_ns: AtomicU64::new(0),
             wake_ticks: rate.ticks(WAKE_NS),
             shared_core_ticks: rate.ticks(SHARED_CORE_NS),
             unknown_ticks: rate.ticks(UNKNOWN_TASK_NS),
@@ -176,8 +181,8 @@ impl Home {
         self.seats[usize::from(seat)].tasks.load(Ordering::Relaxed) > 1 // Relaxed: an estimate.
     }
 
-    /// Wakes a sleeping worker to take what stands in line elsewhere, but not more often than a wake-up is worth.
-    /// On its way back to sleep it looks at every lane again, so a task that came meanwhile is seen.
+    /// Wakes a sleeping worker to take what stands in line elsewhere, but not more often than a wake-up is worth. Whoever was
+    /// woken may be busy for long, so a wake-up that is put off is owed: see [`Home::pay`].
     pub(crate) fn wake_idle(&self, commons: &Commons, lane: u16) {
         let each = self.seats[usize::from(lane)].task_ticks.load(Ordering::Relaxed); // Relaxed: an estimate.
         // Of a stream of short tasks little is worth taking; but one in it may be long, and another stand behind it.
@@ -193,7 +198,42 @@ impl Home {
         if now.wrapping_sub(last) > pause {
             self.last_wake.store(now, Ordering::Relaxed); // Relaxed: as above.
             idle.bell.notify();
+        } else if self.owed_ns.load(Ordering::Relaxed) == 0 {
+            // Relaxed: set twice by two at once, it is paid once.
+            self.owe(pause);
+            commons.host.bell.ring();
         }
+    }
+
+    /// Wakes who should have been woken, if the time has come and tasks wait still; gives the time until the next look. Called
+    /// by the watching thread with the host's bell armed.
+    pub(crate) fn pay(&self, commons: &Commons) -> Option<Duration> {
+        let owed_ns = self.owed_ns.load(Ordering::Relaxed); // Relaxed: ordered by the bell.
+        if owed_ns == 0 {
+            return None;
+        }
+        let left_ns = owed_ns.saturating_sub(ticks::system_ns());
+        if left_ns > 0 {
+            return Some(Duration::from_nanos(left_ns));
+        }
+        self.owed_ns.store(0, Ordering::Relaxed); // Relaxed: as above.
+        // SeqCst: what is put off from here on is owed anew, and what was put off before shows below.
+        fence(Ordering::SeqCst);
+        let seats = || (0..self.seats.len()).filter_map(|seat| u16::try_from(seat).ok());
+        let waiting = seats().find(|seat| commons.lane(LaneId(*seat)).has_ready());
+        waiting.and_then(|seat| {
+            self.wake_idle(commons, seat);
+            // If somebody was woken now, the next may be wanted too.
+            let more = seats().any(|seat| self.worker(commons, seat).is_some_and(|it| it.bell.has_waiter()));
+            more.then(|| self.owe(SHORT_PAUSES * self.shared_core_ticks))
+        })
+    }
+
+    fn owe(&self, pause_ticks: u64) -> Duration {
+        let pause = self.rate.duration(pause_ticks);
+        let at_ns = ticks::system_ns() + u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX >> 1);
+        self.owed_ns.store(at_ns, Ordering::Relaxed); // Relaxed: ordered by the bell, or read by the caller.
+        pause
     }
 
     /// True if no later task was published in the lane.

@@ -50,7 +50,9 @@ pub(super) fn run(pool: &Pool) {
             .deadlines
             .next_ns()
             .map(|due| Duration::from_nanos(due.saturating_sub(ticks::system_ns())));
-        let limit = [until_round, until_due, until_look, until_checkup].into_iter().flatten().min();
+        let until_owed = pool.dispatcher.home.pay(&pool.commons);
+        let limit =
+            [until_round, until_due, until_look, until_checkup, until_owed].into_iter().flatten().min();
         sleep(pool, Doorbell::expected(armed), &signs, limit);
         pool.commons.host.bell.disarm();
     }
