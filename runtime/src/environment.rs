@@ -35,14 +35,14 @@ impl FromStr for Switch {
 /// See the module's head.
 pub(crate) struct Environment<F> {
     variable: F,
-    file: File,
+    file: SettingsFile,
     /// Every setting that was asked for.
     asked: RefCell<Vec<String>>,
 }
 
 /// The settings of a file, as text.
 #[derive(Debug, Default)]
-struct File {
+struct SettingsFile {
     path: String,
     values: BTreeMap<String, String>,
 }
@@ -50,11 +50,11 @@ struct File {
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     pub(crate) fn open(variable: F) -> Result<Self, BuildError> {
         let file = match variable(FILE_VARIABLE) {
-            Some(path) => File::read(&path)?.ok_or_else(|| BuildError::File {
+            Some(path) => SettingsFile::read(&path)?.ok_or_else(|| BuildError::File {
                 path,
                 reason: format!("there is no such file; {FILE_VARIABLE} names it"),
             })?,
-            None => File::read(FILE)?.unwrap_or_default(),
+            None => SettingsFile::read(FILE)?.unwrap_or_default(),
         };
         Ok(Self { variable, file, asked: RefCell::default() })
     }
@@ -102,7 +102,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     }
 }
 
-impl File {
+impl SettingsFile {
     /// None if there is no such file.
     fn read(path: &str) -> Result<Option<Self>, BuildError> {
         let bad = |reason: String| BuildError::File { path: path.to_owned(), reason };

@@ -432,8 +432,7 @@ impl<A: Portable, R: Portable> Kind<A, R> {
     fn submit(self, runtime: &Runtime, marks: (u8, u8)) -> Result<Ticket, TaskError> {
         let (descriptor, keep) = self.seal(runtime, marks)?;
         if keep.as_ref().is_some_and(|keep| keep.input.ends.is_some()) {
-            // Whoever waits for the last end to go hears of the task's, not of ours: the task may be over before we are.
-            drop(self);
+            drop(self); // Now, for the task may be over before us, and its ends are to be the last.
         }
         runtime.submit(&descriptor, keep)
     }
