@@ -5,6 +5,7 @@
 //! read as the variables' are: a number, a text, true and false for 1 and 0, or a list of numbers.
 
 use crate::error::BuildError;
+use gorun_worker::os::limits;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -109,6 +110,11 @@ impl SettingsFile {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) if limits::is_out_of_descriptors(&cause) => {
+                return Err(bad(
+                    "cannot be read: too many files are open; raise RLIMIT_NOFILE (ulimit -n)".into()
+                ));
+            }
             Err(cause) => return Err(bad(format!("cannot be read: {cause}"))),
         };
         let table: toml::Table = toml::from_str(&text).map_err(|cause| bad(cause.to_string()))?;

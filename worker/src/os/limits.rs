@@ -3,6 +3,12 @@
 use rustix::process::{Resource, getrlimit};
 use std::fmt;
 
+/// True if the call failed because this process has as many descriptors as it may.
+#[must_use]
+pub fn is_out_of_descriptors(cause: &std::io::Error) -> bool {
+    cause.raw_os_error() == Some(nix::errno::Errno::EMFILE as i32)
+}
+
 /// The soft limits that tasks run into most often; none is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
