@@ -386,7 +386,9 @@ impl Roster {
         let mut actions = self.dying(record, passing, now_ns);
         if let Some(Life::Dying { worker, .. }) = self.life(record) {
             self.set(record, Life::Vacant);
-            actions.insert(0, Action::Bury { record, worker, pid, end });
+            // Behind the vacating, which counts the death: whoever hears of the task's end finds it counted.
+            let place = usize::from(matches!(actions.first(), Some(Action::Vacate { .. })));
+            actions.insert(place, Action::Bury { record, worker, pid, end });
             self.retry_empty_seats(now_ns, &mut actions);
         }
         actions
