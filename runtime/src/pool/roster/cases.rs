@@ -246,7 +246,9 @@ fn a_second_try_at_a_worker_ends_without_harm_to_the_first() {
     assert_eq!(roster.ended(0, (200, taken), FAILED, 0), []);
     assert_eq!((roster.seat_of(0), roster.processes()), (Some((0, 1, 100)), vec![(0, 100)]));
     assert!(!roster.is_child_of_current_zygote(0));
-    assert!(matches!(roster.ended(0, (100, KILLED), IDLE, 0)[0], Action::Bury { pid: 100, .. }));
+    // Counted first, told then.
+    let actions = roster.ended(0, (100, KILLED), IDLE, 0);
+    assert!(matches!(actions[..2], [Action::Vacate { .. }, Action::Bury { pid: 100, .. }]), "{actions:?}");
 }
 
 #[test]
