@@ -85,9 +85,11 @@ pub fn find(table: &[FunctionRecord], function: u64) -> Option<&FunctionRecord> 
     let (others, places) = table.split_last()?;
     let key = function.wrapping_add(1);
     // Multiplied by 2^64 / golden ratio: neighbours in the code land far apart. Knuth, The Art of Computer Programming 3, 6.4.
-    let first = usize::try_from(function.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).unwrap_or(0);
-    for step in 0..places.len() {
-        let place = &places[(first + step) % places.len()];
+    let hash = function.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    // A product instead of a remainder: this runs for every task.
+    let first = usize::try_from(hash.wrapping_mul(places.len() as u64) >> 32).unwrap_or(0);
+    let (before, behind) = places.split_at_checked(first)?;
+    for place in behind.iter().chain(before) {
         // Relaxed: written by this worker or one before it.
         match place.key.load(Ordering::Relaxed) {
             0 => {
